@@ -12,7 +12,7 @@ fail() { printf '\n%s\n' "$*" >&2; exit 1; }
 # --- is there anything to do? -----------------------------------------------------------------
 wheels_key=$(cat scripts/requirements.py scripts/fix_ros_wheels.py <(echo "$root") \
   <(sed -n '/^\[project\]/,/^\[tool/p' pyproject.toml) | sha256sum)
-messages_key=$(cat CMakeLists.txt package.xml $(find msg srv action -type f | sort) \
+messages_key=$(cat CMakeLists.txt package.xml $(find msg srv action interfaces -type f | sort) \
   scripts/use_in_place.py <(echo "$wheels_key") | sha256sum)
 is_done() { [[ -f $venv/.done-$1 && $(<"$venv/.done-$1") == "$2" ]]; }
 is_done messages "$messages_key" && exit 0
@@ -72,7 +72,7 @@ if ! is_done wheels "$wheels_key"; then
   "$venv/bin/python" scripts/requirements.py dev ros ros-build > "$venv/requirements.txt"
   "$venv/bin/python" -m pip install -qq --disable-pip-version-check -r "$venv/requirements.txt"
   "$venv/bin/python" scripts/fix_ros_wheels.py
-  rm -rf build/messages
+  rm -rf build/messages build/tf2_msgs
   echo "$wheels_key" > "$venv/.done-wheels"
 fi
 
@@ -82,13 +82,16 @@ export AMENT_PREFIX_PATH=$venv CMAKE_PREFIX_PATH=$venv PATH=$venv/bin:$PATH
 log=build/messages.log
 mkdir -p build
 {
-  cmake -G Ninja -S . -B build/messages -DS3D_ROS_MESSAGES_ONLY=ON -DBUILD_TESTING=OFF \
-    -DPython3_EXECUTABLE="$venv/bin/python" -DCMAKE_INSTALL_PREFIX="$venv" &&
+  common=(-G Ninja -DBUILD_TESTING=OFF
+    -DPython3_EXECUTABLE="$venv/bin/python" -DCMAKE_INSTALL_PREFIX="$venv")
+  cmake "${common[@]}" -S interfaces/tf2_msgs -B build/tf2_msgs &&  # the message of /tf has no wheel
+  cmake --build build/tf2_msgs --target install &&
+  cmake "${common[@]}" -S . -B build/messages -DS3D_ROS_MESSAGES_ONLY=ON &&
   cmake --build build/messages &&
   rm -rf "$venv"/lib/python3*/site-packages/s3d_ros "$venv/include/s3d_ros" "$venv/share/s3d_ros" &&
   cmake --install build/messages
 } > "$log" 2>&1 || { tail -n 40 "$log" >&2; fail "building the messages failed; all of it is in $log"; }
 python scripts/use_in_place.py
-python -c 'from s3d_ros.msg import SceneObject; import rclpy, open3d'
+python -c 'from s3d_ros.msg import SceneObject; import rclpy, open3d, tf2_msgs.msg'
 echo "$messages_key" > "$venv/.done-messages"
 say "ready: .venv/bin/s3d, .venv/bin/python"
