@@ -1,0 +1,166 @@
+"""The map seen from above, without the ceiling: brought up to date tile by tile, where the surface changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+
+from s3d_ros.config import BevConfig
+from s3d_ros.geometry import backproject, level_rotation, transform
+from s3d_ros.grid import GrowingGrid
+from s3d_ros.heights import Heights
+from s3d_ros.surface import Surface
+from s3d_ros.tiles import block_coordinates
+from s3d_ros.types import F64, I64, Bev, Frame
+
+_AZIMUTHS = 720  # half a degree: at 5 m a wall is met to 4 cm
+_FLOOR_BAND_M = 0.06
+UNKNOWN, FREE, OCCUPIED = -1, 0, 100
+
+
+class BevMap:
+    """Colour, height and occupancy from above, in the ``bev`` frame (see ``types.Bev``)."""
+
+    def __init__(self, config: BevConfig, surface: Surface, block_m: float, up: F64) -> None:
+        self.config = config
+        self._surface = surface
+        self._block_m = block_m
+        self.set_up(up)
+
+    def set_up(self, up: F64) -> None:
+        """Start anew with another direction of up, (3,) in the map frame. ``update`` must be told of every block."""
+        self.T_bev_map = np.eye(4)
+        self.T_bev_map[:3, :3] = level_rotation(up)
+        self._grid = GrowingGrid(
+            self.config.resolution_m,
+            {
+                "color": ((3,), np.uint8, 0),
+                "height": ((), np.float32, np.nan),
+                "obstacle": ((), np.bool_, False),
+                "floor": ((), np.bool_, False),
+                "seen": ((), np.uint8, 0),
+            },
+        )
+        self._tile_blocks: dict[tuple[int, int], set[int]] = {}
+        self._heights = Heights()
+
+    def see(self, frame: Frame) -> None:
+        """Note the floor plan that a frame looks over: all between the camera and the furthest point each way."""
+        camera = transform(self.T_bev_map, frame.T_map_camera[None, :3, 3])[0]
+        self._heights.note_camera(camera[2])
+        step = max(1, frame.depth_m.shape[1] // 160)
+        depth = np.ascontiguousarray(frame.depth_m[step // 2 :: step, step // 2 :: step])
+        points = backproject(depth, frame.intrinsics.scaled(depth.shape[1], depth.shape[0]))[depth > 0]
+        if not len(points):
+            return
+        ray = points @ (self.T_bev_map[:2, :3] @ frame.T_map_camera[:3, :3]).astype(np.float32).T
+        reach = np.hypot(ray[:, 0], ray[:, 1])
+        bins = ((np.arctan2(ray[:, 1], ray[:, 0]) / (2 * np.pi) + 0.5) * _AZIMUTHS).astype(np.int64) % _AZIMUTHS
+        order = np.argsort(reach)
+        furthest = np.zeros(_AZIMUTHS)
+        furthest[bins[order]] = reach[order]  # the last assignment wins: the largest
+        used = np.flatnonzero(furthest)
+        angle = ((used + 0.5) / _AZIMUTHS - 0.5) * 2 * np.pi
+        tips = camera[:2] + furthest[used, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        self._grid.cover(np.vstack([tips, camera[None, :2]]))
+        half = np.pi / _AZIMUTHS
+        left = camera[:2] + furthest[used, None] * np.stack([np.cos(angle - half), np.sin(angle - half)], axis=1)
+        right = camera[:2] + furthest[used, None] * np.stack([np.cos(angle + half), np.sin(angle + half)], axis=1)
+        # One polygon for each run of neighbouring azimuths.
+        runs = np.split(np.arange(len(used)), np.flatnonzero(np.diff(used) > 2) + 1)
+        for run in runs:
+            rim = np.stack([left[run], right[run]], axis=1).reshape(-1, 2)
+            outline = self._grid.cells(np.vstack([camera[None, :2], rim]))
+            cv2.fillPoly(self._grid["seen"], [np.rint(outline).astype(np.int32)], 1)
+
+    def update(self, changed: Iterable[int]) -> bool:
+        """Draw anew what lies above the changed blocks (keys); return whether anything was drawn."""
+        keys = np.fromiter(changed, np.int64)
+        if not len(keys):
+            return False
+        dirty = self._register(keys)
+        floor, cut = self._heights.floor_m, self._heights.ceiling_cut_m
+        self._draw(dirty)
+        if self._heights.settle(self.config.resolution_m) and (
+            abs(self._heights.floor_m - floor) > 0.05
+            or not np.isclose(self._heights.ceiling_cut_m, cut, atol=0.1)
+        ):
+            self._draw(set(self._tile_blocks))
+        return True
+
+    def snapshot(self) -> Bev | None:
+        """Return a copy of the picture, None before anything was drawn."""
+        if not self._tile_blocks:
+            return None
+        g = self._grid
+        obstacle, known = g["obstacle"], g["floor"] | (g["seen"] > 0)
+        occupancy = np.where(obstacle, OCCUPIED, np.where(known, FREE, UNKNOWN)).astype(np.int8)
+        color, height = _fill_pinholes(g["color"], g["height"])
+        return Bev(
+            color=np.flipud(color).copy(),
+            height_m=np.flipud(height).copy(),
+            occupancy=np.flipud(occupancy).copy(),
+            resolution_m=self.config.resolution_m,
+            origin_xy=(float(g.origin[0]), float(g.origin[1])),
+            T_bev_map=self.T_bev_map.copy(),
+            floor_m=self._heights.floor_m,
+            ceiling_cut_m=self._heights.ceiling_cut_m,
+        )
+
+    def seen_mask(self) -> tuple[np.ndarray, F64]:
+        """Return the floor plan looked over so far, (rows y, columns x) bool, and the xy (2,) of its corner."""
+        return (self._grid["seen"] > 0) | self._grid["floor"], self._grid.origin
+
+    def _register(self, keys: I64) -> set[tuple[int, int]]:
+        """Note which tiles the blocks may touch; return these tiles."""
+        tile_m = self._grid.tile_m
+        centers = transform(self.T_bev_map, (block_coordinates(keys) + 0.5) * self._block_m)[:, :2]
+        reach = self._block_m * 0.87
+        low = np.floor((centers - reach) / tile_m).astype(np.int64)
+        high = np.floor((centers + reach) / tile_m).astype(np.int64)
+        dirty: set[tuple[int, int]] = set()
+        for key, (x0, y0), (x1, y1) in zip(keys.tolist(), low.tolist(), high.tolist(), strict=True):
+            for tile in {(x0, y0), (x0, y1), (x1, y0), (x1, y1)}:
+                self._tile_blocks.setdefault(tile, set()).add(key)
+                dirty.add(tile)
+        return dirty
+
+    def _draw(self, tiles: set[tuple[int, int]]) -> None:
+        g = self._grid
+        corners = np.array(sorted(tiles), dtype=np.float64)
+        g.cover(np.vstack([corners, corners + 1 - 1e-6]) * g.tile_m)
+        blocks = sorted(set().union(*(self._tile_blocks[t] for t in tiles)))
+        points, colors = self._surface.get(blocks)
+        dirty = np.zeros(g.shape, bool)
+        for tile in tiles:
+            dirty[g.tile_slices(tile)] = True
+        for name in ("color", "height", "obstacle", "floor"):
+            g[name][dirty] = g.fill(name)
+        p = points @ self.T_bev_map[:3, :3].T.astype(np.float32)
+        cells = np.floor(g.cells(p[:, :2]) + 0.5).astype(np.int64)
+        flat = np.clip(cells[:, 1], 0, g.shape[0] - 1) * g.shape[1] + np.clip(cells[:, 0], 0, g.shape[1] - 1)
+        inside = dirty.ravel()[flat]
+        flat, height, colors = flat[inside], p[inside, 2], colors[inside]
+        self._heights.count(tiles, g.tile_of(flat), height)
+
+        floor = self._heights.floor_m
+        above = height - floor
+        g["floor"].ravel()[flat[np.abs(above) < _FLOOR_BAND_M]] = True
+        drive = (above > self.config.step_m) & (above < self.config.robot_height_m)
+        g["obstacle"].ravel()[flat[drive]] = True
+        shown = height < self._heights.ceiling_cut_m
+        flat, height, colors = flat[shown], height[shown], colors[shown]
+        order = np.argsort(height)  # of points in one cell the highest comes last, and stays
+        g["height"].ravel()[flat[order]] = height[order]
+        g["color"].reshape(-1, 3)[flat[order]] = colors[order]
+
+
+def _fill_pinholes(color: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fill single unknown pixels from the brightest neighbour: sampling gaps of the surface, not gaps of knowledge."""
+    known = np.isfinite(height)
+    hole = ~known & (cv2.blur(known.astype(np.float32), (3, 3)) > 0.5)
+    near = cv2.dilate(color, np.ones((3, 3), np.uint8))
+    tall = cv2.dilate(np.where(known, height, -np.inf).astype(np.float32), np.ones((3, 3), np.uint8))
+    return np.where(hole[..., None], near, color), np.where(hole, tall, height)

@@ -1,0 +1,220 @@
+"""One typed config per stage. The YAML file, the ROS parameters (``fusion.voxel_size_m``) and the code share these names.
+
+``Config.from_dict`` rejects unknown keys, wrong types and values out of range, naming the key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A key or value that can't be used; the message names it and says what would be right."""
+
+
+def _number(default: Any, low: float = -math.inf, high: float = math.inf, doc: str = "") -> Any:
+    return field(default=default, metadata={"range": (low, high), "doc": doc})
+
+
+def _choice(default: str, options: tuple[str, ...], doc: str = "") -> Any:
+    return field(default=default, metadata={"options": options, "doc": doc})
+
+
+def _plain(default: Any, doc: str = "") -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True)
+class FramesConfig:
+    """Pairing of colour, depth, camera_info and pose."""
+
+    pair_tolerance_s: float = _number(0.02, 0, 1, "colour and depth of one frame are at most this far apart")
+    pose_gap_s: float = _number(0.5, 0, 10, "poses further apart are not interpolated between")
+    wait_s: float = _number(1.0, 0, 30, "how long a frame waits for its pose and its camera_info")
+    max_pending: int = _number(60, 1, 10000, "frames waiting at most; the oldest goes first")
+    depth_scale: float = _number(1000.0, 1e-6, 1e6, "integer depth units per metre")
+    min_depth_m: float = _number(0.15, 0, 10, "nearer depth is taken as unknown")
+    max_depth_m: float = _number(5.0, 0.1, 100, "further depth is taken as unknown")
+    max_jump_back_s: float = _number(1.0, 0, 1e6, "stamps that go back further start afresh (a looping bag)")
+    instances_wait_s: float = _number(2.0, 0, 60, "offline a frame waits so long for its instances; live it is kept")
+    pose_source: str = _choice("auto", ("auto", "topic", "tf"), "auto: the pose topic where there is one, else /tf")
+    pose_child_frame: str = _plain("", "whose pose a PoseStamped is; empty: the colour camera's optical frame")
+    camera_frame: str = _plain("", "the colour camera's optical frame; empty: the frame_id of its images")
+    base_frame: str = _plain("", "the robot's base; empty: an Odometry's child, else base_link or base_footprint")
+    extrinsic: str = _plain("", 'camera in pose_child_frame, "x y z qx qy qz qw"; empty: from /tf_static')
+    rectified: bool = _plain(False, "images are rectified already: use P of camera_info, not K and D")
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """TSDF and colour in an Open3D VoxelBlockGrid."""
+
+    voxel_size_m: float = _number(0.02, 0.002, 0.5, "edge of a voxel")
+    block_voxels: int = _number(8, 4, 32, "voxels along the edge of a block")
+    truncation_voxels: float = _number(3.0, 1, 16, "TSDF truncation in voxels")
+    initial_blocks: int = _number(20000, 100, 10_000_000, "blocks allocated at the start; grows as needed")
+    device: str = _plain("CPU:0", "Open3D device: CPU:0 or CUDA:0")
+    min_weight: float = _number(2.0, 0, 1000, "frames that must have seen a voxel before it is surface")
+    max_weight: float = _number(40.0, 1, 1e6, "older evidence fades so that changes are followed")
+    carve_period_s: float = _number(0.2, 0, 60, "how often space seen to be empty is carved")
+    carve_margin_voxels: float = _number(1.5, 0.5, 100, "seen through by more than this is empty ...")
+    depth_noise_per_m: float = _number(0.006, 0, 1, "... plus this times depth squared: 3 sigma of a Kinect")
+
+
+@dataclass(frozen=True)
+class SegmentConfig:
+    """Instances from depth alone (``geometric``), from somebody else (``topic``/``given``), or none."""
+
+    segmenter: str = _choice("auto", ("auto", "given", "geometric", "none"), "auto: given where there are any")
+    period_s: float = _number(0.2, 0, 60, "geometric: at most one frame in this time is segmented")
+    min_pixels: int = _number(300, 10, 1_000_000, "geometric: smaller segments are left out (at 640x480)")
+    min_plane_area_m2: float = _number(
+        0.3, 0.01, 100, "geometric: larger planes carry things; those with nothing behind are walls and floors"
+    )
+    max_behind: float = _number(0.03, 0, 1, "geometric: share of the image behind a plane that counts as nothing")
+    jump_per_m: float = _number(0.012, 1e-4, 1, "geometric: depth step in 1/m of inverse depth (1.2 cm at 1 m)")
+    groove_deg: float = _number(20.0, 1, 90, "geometric: surfaces that meet more hollow than this are two things")
+    noise_per_m: float = _number(0.0015, 0, 0.1, "geometric: noise of inverse depth in 1/m (1.5 mm at 1 m)")
+    min_distinct: float = _number(0.15, 0, 1, "geometric: share of its outline that a thing stands out with")
+
+
+@dataclass(frozen=True)
+class ObjectsConfig:
+    """From 2D instances to objects with IDs."""
+
+    stride: int = _number(4, 1, 16, "every n-th pixel is lifted")
+    voxel_size_m: float = _number(0.03, 0.005, 0.5, "resolution at which an object's surface is remembered")
+    match_overlap: float = _number(0.3, 0.01, 1, "share of what is visible of an object that a match needs")
+    confirm_pixels: int = _number(600, 1, 10_000_000, "pixels seen in all before an object is public")
+    confirm_s: float = _number(0.3, 0, 60, "time between first and last sight before an object is public")
+    min_instance_pixels: int = _number(120, 1, 1_000_000, "smaller instances are not looked at")
+    tentative_s: float = _number(5.0, 0, 3600, "an unconfirmed object not seen for so long is dropped")
+    gone_s: float = _number(0.6, 0, 60, "how long the place must be seen empty before an object is gone")
+    box_period_s: float = _number(0.5, 0, 60, "how often a changed object's box is computed anew")
+
+
+@dataclass(frozen=True)
+class BevConfig:
+    """The picture from above."""
+
+    resolution_m: float = _number(0.02, 0.005, 0.5, "edge of a BEV pixel")
+    period_s: float = _number(1.0, 0.1, 60, "how often it is brought up to date")
+    robot_height_m: float = _number(1.2, 0.05, 10, "surface between floor and this height is an obstacle")
+    step_m: float = _number(0.1, 0.0, 1, "lower things are no obstacle")
+
+
+@dataclass(frozen=True)
+class ViewsConfig:
+    """The few frames that together show everything."""
+
+    count: int = _number(32, 1, 300, "view frames kept at most")
+    min_distance_m: float = _number(0.25, 0, 10, "a new view frame is this far from all others, or")
+    min_angle_deg: float = _number(15.0, 0, 180, "turned by this much")
+    period_s: float = _number(0.5, 0, 60, "at most one candidate in this time")
+    cell_m: float = _number(0.25, 0.02, 2, "coverage is counted in cells of this edge")
+    jpeg_quality: int = _number(90, 10, 100, "of the stored colour")
+
+
+@dataclass(frozen=True)
+class MapConfig:
+    """The map as a whole."""
+
+    frame_id: str = _plain("map", "name of the map frame")
+    up: str = _plain("z", 'direction of up: "z", "auto" (from the floor), or "x,y,z" in the map frame')
+    scene_period_s: float = _number(1.0, 0.1, 60, "the scene's version advances at most this often")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything the pipeline needs to know."""
+
+    map: MapConfig = field(default_factory=MapConfig)
+    frames: FramesConfig = field(default_factory=FramesConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    segment: SegmentConfig = field(default_factory=SegmentConfig)
+    objects: ObjectsConfig = field(default_factory=ObjectsConfig)
+    bev: BevConfig = field(default_factory=BevConfig)
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Config:
+        """Make a config from nested keys. Raises ConfigError naming the key."""
+        return _from_dict(cls, values, "")
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Config:
+        """Read a YAML file: nested keys, or a ROS parameter file (``/**: ros__parameters:``)."""
+        try:
+            data = yaml.safe_load(Path(path).read_text()) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"can't read the config {path}: {error}") from error
+        if not isinstance(data, dict):
+            raise ConfigError(f"{path} holds no keys")
+        for node in data.values():
+            if isinstance(node, dict) and "ros__parameters" in node:
+                data = node["ros__parameters"]
+                break
+        return cls.from_dict(data)
+
+    def flat(self) -> Iterator[tuple[str, Any, dataclasses.Field[Any]]]:
+        """Yield (dotted key, value, field) of every value."""
+        for stage in dataclasses.fields(self):
+            part = getattr(self, stage.name)
+            for item in dataclasses.fields(part):
+                yield f"{stage.name}.{item.name}", getattr(part, item.name), item
+
+    def with_values(self, values: Mapping[str, Any]) -> Config:
+        """Return a copy with dotted keys replaced. Raises ConfigError naming the key."""
+        nested: dict[str, Any] = dataclasses.asdict(self)
+        for key, value in values.items():
+            stage, _, name = key.partition(".")
+            if stage not in nested or name not in nested[stage]:
+                raise ConfigError(f"unknown config key {key!r}{_nearest(key, [k for k, _, _ in self.flat()])}")
+            nested[stage][name] = value
+        return Config.from_dict(nested)
+
+
+def _from_dict(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where.rstrip('.') or 'the config'} must hold keys, not {values!r}")
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints = get_type_hints(cls)
+    made: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in fields:
+            raise ConfigError(f"unknown config key {where + str(key)!r}{_nearest(str(key), list(fields))}")
+        hint = hints[key]
+        if dataclasses.is_dataclass(hint):
+            made[key] = _from_dict(hint, value, f"{where}{key}.")  # type: ignore[arg-type]
+        else:
+            made[key] = _checked(where + key, value, hint, fields[key].metadata)
+    return cls(**made)
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(key, known, 1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+
+
+def _checked(key: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        raise ConfigError(f"{key} must be {hint.__name__}, not {value!r}")
+    low, high = metadata.get("range", (-math.inf, math.inf))
+    if isinstance(value, int | float) and not isinstance(value, bool) and not low <= value <= high:
+        raise ConfigError(f"{key} = {value!r} is out of range: {low:g} to {high:g}")
+    if "options" in metadata and value not in metadata["options"]:
+        raise ConfigError(f"{key} = {value!r} is none of {', '.join(metadata['options'])}")
+    return value

@@ -1,0 +1,67 @@
+"""From pixels to points: the sampled pixels of a frame as points of the map, without flying ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from s3d_ros.types import F32, F64, I32, U16, Frame
+
+# A pixel between two surfaces: nearer than one neighbour and further than the opposite one by this share of its depth.
+_FLYING_SHARE = 0.03
+_FLYING_REACH_PX = 2
+
+
+@dataclass(frozen=True)
+class LiftedPoints:
+    """Points of one frame: xyz (N, 3) float32 in the map, instance (N,) uint16, pixels (N, 2) int32 (u, v).
+
+    Every ``stride``-th pixel of an image of ``shape`` (H, W) was sampled.
+    """
+
+    stamp_ns: int
+    xyz: F32
+    instance: U16
+    pixels: I32
+    camera: F64  # (3,) position of the camera in the map
+    shape: tuple[int, int]
+    stride: int
+
+
+def lift(frame: Frame, instance_image: U16 | None, stride: int) -> LiftedPoints:
+    """Lift every ``stride``-th pixel that has depth. instance_image: (H, W), None: no instances."""
+    k = frame.intrinsics
+    start = min(stride // 2, min(frame.depth_m.shape) - 1)
+    depth = frame.depth_m[start::stride, start::stride]
+    good = depth > 0
+    flying = _flying(frame.depth_m)[start::stride, start::stride]
+    v, u = np.nonzero(good & ~flying)
+    z = depth[v, u]
+    u, v = u * stride + start, v * stride + start
+    T = frame.T_map_camera.astype(np.float32)
+    x = (u - np.float32(k.cx)) * z * np.float32(1 / k.fx)
+    y = (v - np.float32(k.cy)) * z * np.float32(1 / k.fy)
+    xyz = np.stack([x, y, z], axis=1).astype(np.float32) @ T[:3, :3].T + T[:3, 3]
+    pixels = np.stack([u, v], axis=1).astype(np.int32)
+    instance = np.zeros(len(u), np.uint16) if instance_image is None else instance_image[v, u]
+    shape = (frame.depth_m.shape[0], frame.depth_m.shape[1])
+    return LiftedPoints(frame.stamp_ns, xyz, instance, pixels, frame.T_map_camera[:3, 3], shape, stride)
+
+
+def _flying(depth: F32) -> np.ndarray:
+    """Which pixels hang between two surfaces, (H, W) bool: real cameras smear depth across an edge."""
+    r = _FLYING_REACH_PX
+    padded = cv2.copyMakeBorder(depth, r, r, r, r, cv2.BORDER_REPLICATE)
+    limit = depth * np.float32(_FLYING_SHARE)
+    h, w = depth.shape
+    out = np.zeros(depth.shape, bool)
+    for before, after in (
+        (padded[r : r + h, :w], padded[r : r + h, 2 * r : 2 * r + w]),
+        (padded[:h, r : r + w], padded[2 * r : 2 * r + h, r : r + w]),
+    ):
+        a, b = depth - before, after - depth
+        out |= (a > limit) & (b > limit)
+        out |= (a < -limit) & (b < -limit) & (after > 0)
+    return out

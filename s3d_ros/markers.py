@@ -1,0 +1,150 @@
+"""The same number for the same object on the bird's-eye view and on every frame that sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import cv2
+import numpy as np
+
+from s3d_ros.types import I32, U8, Bev, Marker, SceneObject
+
+# GPT4Scene draws bare digits; on real pictures these drown, so ours stand on a plate with a rim of the other tone.
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_PLATE, _RIM, _INK = (20, 20, 20), (255, 255, 255), (255, 255, 255)
+_MIN_PIXELS = 250  # of a 640x480 frame: less of a thing is no sight of it
+
+
+def text_height_px(image_width: int) -> int:
+    """Return how tall digits are drawn on an image of this width: 14 px at 640."""
+    return max(9, round(image_width * 14 / 640))
+
+
+def plate_size(number: int, height_px: int) -> tuple[int, int]:
+    """Return (width, height) of a number's plate in pixels, rim included."""
+    (w, h), _ = cv2.getTextSize(str(number), _FONT, height_px / 22, _thickness(height_px))
+    return w + height_px // 2 + 4, h + height_px // 2 + 4
+
+
+def place_in_view(ids: I32, pixels: I32, shape: tuple[int, int], stride: int) -> tuple[Marker, ...]:
+    """Place one marker on each object of a view: well inside what is visible of it, no plate over another.
+
+    ids: (N,) the object seen at each of pixels (N, 2) u, v, 0 for none; sampled every ``stride`` pixels of an image
+    of ``shape`` (H, W). Objects of which too little shows, or whose plate finds no free place on them, get none.
+    """
+    rows, columns = -(-shape[0] // stride), -(-shape[1] // stride)
+    grid = np.zeros((rows, columns), np.int32)
+    grid[pixels[:, 1] // stride, pixels[:, 0] // stride] = ids
+    present, sizes = np.unique(grid[grid > 0], return_counts=True)
+    least = _MIN_PIXELS * (shape[0] * shape[1]) / (640 * 480) / stride**2
+    inner = _distance_to_border(grid)
+    height = text_height_px(shape[1])
+    taken: list[tuple[float, float, float, float]] = []
+    markers = []
+    for i in np.argsort(sizes):  # small things first: they have the fewest places
+        if sizes[i] < least:
+            continue
+        object_id = int(present[i])
+        v, u = np.nonzero(grid == object_id)
+        best = np.argsort(-inner[v, u], kind="stable")[:200]
+        w, h = plate_size(object_id, height)
+        x = np.clip((u[best] + 0.5) * stride, w / 2, shape[1] - w / 2)
+        y = np.clip((v[best] + 0.5) * stride, h / 2, shape[0] - h / 2)
+        spot = _first_free(x, y, w, h, taken)
+        if spot is not None:
+            taken.append((x[spot] - w / 2, y[spot] - h / 2, x[spot] + w / 2, y[spot] + h / 2))
+            markers.append(Marker(object_id, float(x[spot]), float(y[spot])))
+    return tuple(sorted(markers, key=lambda m: m.object_id))
+
+
+def place_on_bev(bev: Bev, objects: Iterable[SceneObject], scale: float = 1.0) -> tuple[Marker, ...]:
+    """Place a marker for each object on the BEV enlarged by ``scale``: at the middle of its box, or as near as is free."""
+    markers = []
+    taken: list[tuple[float, float, float, float]] = []
+    shape = (bev.color.shape[0] * scale, bev.color.shape[1] * scale)
+    height = text_height_px(640)
+    step = height * 0.6
+    angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    ring = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    spiral = np.vstack([[(0.0, 0.0)], *[ring * step * k for k in range(1, 40)]])
+    for thing in sorted(objects, key=lambda o: float(np.prod(o.box.size))):
+        w, h = plate_size(thing.id, height)
+        u, v = (bev.to_pixels(thing.box.center)[0] + 0.5) * scale
+        x = np.clip(u + spiral[:, 0], w / 2, shape[1] - w / 2)
+        y = np.clip(v + spiral[:, 1], h / 2, shape[0] - h / 2)
+        spot = _first_free(x, y, w, h, taken)
+        if spot is not None:
+            taken.append((x[spot] - w / 2, y[spot] - h / 2, x[spot] + w / 2, y[spot] + h / 2))
+            markers.append(Marker(thing.id, float(x[spot]), float(y[spot])))
+    return tuple(sorted(markers, key=lambda m: m.object_id))
+
+
+def draw(
+    image: U8,
+    markers: Iterable[Marker],
+    numbers: Mapping[int, int] | None = None,
+    height_px: int | None = None,
+    anchors: Mapping[int, tuple[float, float]] | None = None,
+) -> U8:
+    """Return a copy of an RGB image with the markers on it.
+
+    numbers: object ID -> number to draw (the ID itself where absent). anchors: object ID -> pixel that a thin line
+    leads to when the plate had to stand aside.
+    """
+    out = np.ascontiguousarray(image.copy())
+    height = height_px or text_height_px(image.shape[1])
+    markers = list(markers)
+    for m in markers:
+        anchor = (anchors or {}).get(m.object_id)
+        if anchor is not None and np.hypot(anchor[0] - m.u, anchor[1] - m.v) > height:
+            cv2.line(out, _px(*anchor), _px(m.u, m.v), _RIM, 3, cv2.LINE_AA)
+            cv2.line(out, _px(*anchor), _px(m.u, m.v), _PLATE, 1, cv2.LINE_AA)
+    for m in markers:
+        number = (numbers or {}).get(m.object_id, m.object_id)
+        w, h = plate_size(number, height)
+        x0, y0 = round(m.u - w / 2), round(m.v - h / 2)
+        cv2.rectangle(out, (x0, y0), (x0 + w - 1, y0 + h - 1), _RIM, -1)
+        cv2.rectangle(out, (x0 + 1, y0 + 1), (x0 + w - 2, y0 + h - 2), _PLATE, -1)
+        (tw, th), _ = cv2.getTextSize(str(number), _FONT, height / 22, _thickness(height))
+        at = (round(m.u - tw / 2), round(m.v + th / 2))
+        cv2.putText(out, str(number), at, _FONT, height / 22, _INK, _thickness(height), cv2.LINE_AA)
+    return out
+
+
+def draw_bev(bev: Bev, objects: Iterable[SceneObject], numbers: Mapping[int, int] | None = None) -> U8:
+    """Return the BEV, enlarged to at least 900 pixels, with the numbers of the objects on it."""
+    objects = list(objects)
+    scale = max(1, round(900 / max(bev.color.shape[:2])))
+    image = cv2.resize(bev.color, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+    spots = {o.id: tuple((bev.to_pixels(o.box.center)[0] + 0.5) * scale) for o in objects}
+    return draw(image, place_on_bev(bev, objects, scale), numbers, text_height_px(640), spots)
+
+
+def _distance_to_border(grid: I32) -> np.ndarray:
+    """Return how far each cell is from a cell of another object, (rows, columns)."""
+    same = np.ones(grid.shape, np.uint8)
+    same[:, 1:] &= grid[:, 1:] == grid[:, :-1]
+    same[:, :-1] &= grid[:, 1:] == grid[:, :-1]
+    same[1:] &= grid[1:] == grid[:-1]
+    same[:-1] &= grid[1:] == grid[:-1]
+    same[[0, -1]] = same[:, [0, -1]] = 0
+    return cv2.distanceTransform(same, cv2.DIST_L2, 3)
+
+
+def _first_free(
+    x: np.ndarray, y: np.ndarray, w: float, h: float, taken: list[tuple[float, float, float, float]]
+) -> int | None:
+    """Return the first candidate centre whose plate touches none that is there, or None."""
+    free = np.ones(len(x), bool)
+    for x0, y0, x1, y1 in taken:
+        free &= (x + w / 2 < x0) | (x - w / 2 > x1) | (y + h / 2 < y0) | (y - h / 2 > y1)
+    spots = np.flatnonzero(free)
+    return int(spots[0]) if len(spots) else None
+
+
+def _thickness(height_px: int) -> int:
+    return 2 if height_px >= 12 else 1
+
+
+def _px(u: float, v: float) -> tuple[int, int]:
+    return round(u), round(v)

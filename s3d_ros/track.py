@@ -1,0 +1,144 @@
+"""What is remembered of one object, from its first sight on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from s3d_ros.boxes import fit_box
+from s3d_ros.lifting import LiftedPoints
+from s3d_ros.types import F64, I64, ObjectState, OrientedBox, SceneObject
+from s3d_ros.visibility import EmptySpace
+from s3d_ros.voxels import OwnedVoxels
+
+# first_seen is the first sight of this many pixels: a few pixels in the distance are no sight of a thing.
+FIRST_SEEN_PIXELS = 500
+# Label evidence saturates by view: a thousand frames from one side count once.
+_VIEW_DIRECTIONS = 12
+_EVIDENCE_PER_VIEW = 1.0
+_STEP_S = 0.2
+
+
+class Track:
+    """One object, tentative (id 0) or confirmed. ``slot`` is its number as an owner of voxels."""
+
+    def __init__(self, slot: int, stamp_ns: int) -> None:
+        self.slot = slot
+        self.id = 0
+        self.aliases: list[int] = []
+        self.state = ObjectState.TENTATIVE
+        self.first_sight_ns = self.last_sight_ns = self.last_seen_ns = stamp_ns
+        self.first_large_sight_ns: int | None = None
+        self.pixels = 0
+        self.observations = 0
+        self.label = ""
+        self.most_voxels = 0
+        self.box: OrientedBox | None = None
+        self.box_ns = 0
+        self.box_is_old = True
+        self._evidence: dict[str, dict[int, float]] = {}
+        self._voxels: list[I64] = []
+
+    @property
+    def public(self) -> bool:
+        return self.id > 0 and self.box is not None
+
+    @property
+    def seniority(self) -> tuple[float, int]:
+        """Smaller is older: the lowest public ID, then the lowest slot."""
+        return (self.id or float("inf"), self.slot)
+
+    def see(self, points: LiftedPoints, pixels: int, label: str, score: float) -> None:
+        """Count one sight of ``pixels`` pixels under a label ("" unknown)."""
+        step_s = min((points.stamp_ns - self.last_sight_ns) / 1e9, _STEP_S)
+        self.last_sight_ns = points.stamp_ns
+        self.pixels += pixels
+        self.observations += 1
+        self.box_is_old = True
+        if self.first_large_sight_ns is None and pixels >= FIRST_SEEN_PIXELS:
+            self.first_large_sight_ns = points.stamp_ns
+        if label:
+            views = self._evidence.setdefault(label, {})
+            view = self._view(points.camera)
+            weight = score * min(pixels / 2000, 1.0) * max(step_s, 0.03)
+            views[view] = min(views.get(view, 0.0) + weight, _EVIDENCE_PER_VIEW)
+            self.label = max(self._evidence, key=lambda name: sum(self._evidence[name].values()))
+
+    def _view(self, camera: F64) -> int:
+        if self.box is None:
+            return 0
+        d = camera - self.box.center
+        return int((np.arctan2(d[1], d[0]) / (2 * np.pi) + 0.5) * _VIEW_DIRECTIONS) % _VIEW_DIRECTIONS
+
+    def label_scores(self) -> dict[str, float]:
+        """Return the share of evidence of each label, best first."""
+        sums = {name: sum(views.values()) for name, views in self._evidence.items()}
+        total = sum(sums.values()) or 1.0
+        return {k: v / total for k, v in sorted(sums.items(), key=lambda item: -item[1])}
+
+    def add_voxels(self, voxels: I64) -> None:
+        """Remember that these voxels became this object's."""
+        self._voxels.append(voxels)
+        self.most_voxels += len(voxels)
+
+    def own_voxels(self, field: OwnedVoxels) -> I64:
+        """Return the voxels that are still this object's."""
+        if len(self._voxels) != 1 or (field.owner[self._voxels[0]] != self.slot).any():
+            every = np.unique(np.concatenate(self._voxels)) if self._voxels else np.zeros(0, np.int64)
+            self._voxels = [every[field.owner[every] == self.slot]]
+        return self._voxels[0]
+
+    def fit_box(self, field: OwnedVoxels, voxels: I64, up: F64, now_ns: int) -> bool:
+        """Fit the box to what was seen; return whether there is one."""
+        self.most_voxels = max(len(voxels), int(0.9 * self.most_voxels))  # a bad mask's voxels are forgotten
+        if len(voxels) >= 3:
+            self.box = fit_box(field.positions(voxels), field.counts(voxels), field.voxel_m, up)
+            if self.id:
+                self.state = ObjectState.CONFIRMED
+        self.box_is_old, self.box_ns = False, now_ns
+        return self.box is not None
+
+    def near_view(self, empty: EmptySpace) -> bool:
+        """Whether the object may be in the view of the frame."""
+        if self.box is None:
+            return False
+        p = empty.T_camera_map[:3, :3] @ self.box.center + empty.T_camera_map[:3, 3]
+        radius = float(np.linalg.norm(self.box.size)) / 2
+        k = empty.frame.intrinsics
+        wide = max(k.width / k.fx, k.height / k.fy)
+        return bool(-radius < p[2] < empty.far_m + radius and np.hypot(p[0], p[1]) < wide * max(p[2], 0) + 2 * radius)
+
+    def absorb(self, other: Track, voxels: I64) -> None:
+        """Take over all that is known of another object that turned out to be this one."""
+        if other.id:
+            self.aliases += [other.id, *other.aliases]
+            self.id = self.id or other.id
+        self.first_sight_ns = min(self.first_sight_ns, other.first_sight_ns)
+        self.last_sight_ns = max(self.last_sight_ns, other.last_sight_ns)
+        firsts = [t for t in (self.first_large_sight_ns, other.first_large_sight_ns) if t is not None]
+        self.first_large_sight_ns = min(firsts, default=None)
+        self.pixels += other.pixels
+        self.observations += other.observations
+        for name, views in other._evidence.items():
+            mine = self._evidence.setdefault(name, {})
+            for view, weight in views.items():
+                mine[view] = min(mine.get(view, 0.0) + weight, _EVIDENCE_PER_VIEW)
+        self.label = next(iter(self.label_scores()), "")
+        self.add_voxels(voxels)
+        self.box_is_old = True
+
+    def snapshot(self) -> SceneObject:
+        """Return the public view of a confirmed object."""
+        assert self.box is not None
+        first = self.first_sight_ns if self.first_large_sight_ns is None else self.first_large_sight_ns
+        return SceneObject(
+            id=self.id,
+            label=self.label,
+            box=self.box,
+            label_scores=self.label_scores(),
+            aliases=tuple(sorted(self.aliases)),
+            state=self.state,
+            confidence=float(1 - np.exp(-self.pixels / 3000)),
+            first_seen_ns=first,
+            last_seen_ns=self.last_sight_ns,
+            observations=self.observations,
+        )

@@ -1,0 +1,104 @@
+"""The few frames that together show everything, chosen while the camera moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from s3d_ros.config import ViewsConfig
+from s3d_ros.lifting import LiftedPoints
+from s3d_ros.markers import place_in_view
+from s3d_ros.objects import ObjectMap
+from s3d_ros.tiles import block_keys
+from s3d_ros.types import F64, Frame, ViewFrame
+
+_FAR_M = 4.0  # what is further away is not shown well
+
+
+@dataclass
+class _View:
+    frame: ViewFrame
+    points: LiftedPoints
+    cells: frozenset[int]
+
+
+class ViewSelector:
+    """Keeps at most ``count`` frames. A new one pushes out the one whose loss uncovers least."""
+
+    def __init__(self, config: ViewsConfig) -> None:
+        self.config = config
+        self.reset()
+
+    def reset(self) -> None:
+        self._views: list[_View] = []
+        self._covered: dict[int, int] = {}  # cell -> number of views that show it
+        self._next_id = 1
+        self._last_ns: int | None = None
+        self._turn = 0
+
+    def consider(self, frame: Frame, points: LiftedPoints) -> bool:
+        """Take the frame if it shows something new from somewhere new; return whether it was taken."""
+        period_ns = self.config.period_s * 1e9
+        if self._last_ns is not None and frame.stamp_ns - self._last_ns < period_ns:
+            return False
+        self._last_ns = frame.stamp_ns
+        if not self._far_from_all(frame.T_map_camera):
+            return False
+        near = np.linalg.norm(points.xyz - points.camera.astype(np.float32), axis=1) < _FAR_M
+        cells = np.floor(points.xyz[near][::4] / np.float32(self.config.cell_m)).astype(np.int32)
+        seen = frozenset(block_keys(cells).tolist())
+        gain = sum(1 for c in seen if c not in self._covered)
+        full = len(self._views) >= self.config.count
+        if full:
+            losses = [sum(1 for c in v.cells if self._covered[c] == 1) for v in self._views]
+            least = int(np.argmin(losses))
+            if gain <= losses[least]:
+                return False
+            self._forget(least)
+        ok, jpeg = cv2.imencode(
+            ".jpg", frame.color[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.config.jpeg_quality]
+        )
+        if not ok:  # only for an empty image
+            return False
+        view = ViewFrame(
+            self._next_id, 0, frame.stamp_ns, jpeg.tobytes(), frame.intrinsics, frame.T_map_camera.copy()
+        )
+        self._next_id += 1
+        self._views.append(_View(view, points, seen))
+        for cell in seen:
+            self._covered[cell] = self._covered.get(cell, 0) + 1
+        return True
+
+    def mark(self, objects: ObjectMap, at_most: int | None = None) -> None:
+        """Bring the markers of (at most so many) views up to date; a changed view gets a higher revision."""
+        n = len(self._views)
+        for _ in range(n if at_most is None else min(n, at_most)):
+            self._turn = (self._turn + 1) % n
+            view = self._views[self._turn]
+            ids = objects.ids_at(view.points.xyz)
+            markers = place_in_view(ids, view.points.pixels, view.points.shape, view.points.stride)
+            if view.frame.revision == 0 or {m.object_id for m in markers} != {
+                m.object_id for m in view.frame.markers
+            }:
+                view.frame = replace(view.frame, revision=view.frame.revision + 1, markers=markers)
+
+    def snapshot(self) -> tuple[ViewFrame, ...]:
+        """Return the view frames by time, those that were marked at least once."""
+        return tuple(sorted((v.frame for v in self._views if v.frame.revision), key=lambda f: f.stamp_ns))
+
+    def _far_from_all(self, T: F64) -> bool:
+        if not self._views:
+            return True
+        poses = np.stack([v.frame.T_map_camera for v in self._views])
+        distance = np.linalg.norm(poses[:, :3, 3] - T[:3, 3], axis=1)
+        cosine = np.clip((np.einsum("nij,ij->n", poses[:, :3, :3], T[:3, :3]) - 1) / 2, -1, 1)
+        turned = np.rad2deg(np.arccos(cosine))
+        return bool(((distance >= self.config.min_distance_m) | (turned >= self.config.min_angle_deg)).all())
+
+    def _forget(self, index: int) -> None:
+        for cell in self._views.pop(index).cells:
+            self._covered[cell] -= 1
+            if not self._covered[cell]:
+                del self._covered[cell]

@@ -1,0 +1,112 @@
+"""Which object owns which small piece of surface: a hash of voxels, looked up by point.
+
+The look-up is at once the visibility test of association: the pixels of a frame whose voxel belongs to object k are
+what can be seen of k now, by construction, however large the map is and whatever hides the rest.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import open3d.core as o3c
+
+from s3d_ros.types import F32, F64, I32, I64
+
+NOBODY = 0
+
+
+class OwnedVoxels:
+    """Voxels with an owner (object slot, 0 nobody), votes for that owner, and the mean of the points seen in them."""
+
+    def __init__(self, voxel_m: float, capacity: int = 1 << 16) -> None:
+        self.voxel_m = voxel_m
+        # Keys of three int32: Open3D hashes single int64 keys so badly that a look-up takes seconds.
+        self._hash = o3c.HashMap(
+            capacity, o3c.int32, o3c.SizeVector((3,)), o3c.int32, o3c.SizeVector((1,)), o3c.Device("CPU:0")
+        )
+        self.owner = np.zeros(capacity, np.int32)
+        self.votes = np.zeros(capacity, np.float32)
+        self._sums = np.zeros((capacity, 4), np.float64)  # x, y, z, number of points
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def find(self, points: F32) -> I64:
+        """Return the voxel of each point (N, 3), (N,), -1 where there is none yet."""
+        rows, found = self._hash.find(self._keys(points))
+        values = self._hash.value_tensor().numpy()[:, 0]
+        return np.where(found.numpy(), values[rows.numpy().astype(np.int64)], -1).astype(np.int64)
+
+    def owners(self, points: F32) -> I32:
+        """Return the owner of each point (N, 3), (N,), NOBODY where there is none."""
+        voxels = self.find(points)
+        return np.where(voxels >= 0, self.owner[voxels], NOBODY).astype(np.int32)
+
+    def claim(self, points: F32, owners: I32) -> tuple[I64, I32]:
+        """Add points (N, 3) with their owners (N,); return voxels that changed hands (V,) and their new owners (V,).
+
+        A voxel keeps its owner until the votes for others outnumber its own (Boyer-Moore majority vote).
+        """
+        voxels = self._activate(points)
+        order = np.argsort(voxels, kind="stable")
+        ranked = voxels[order]
+        first = np.flatnonzero(np.diff(ranked, prepend=-1))
+        unique = ranked[first]
+        claimant = owners[order][first]
+        homogeneous = np.concatenate([points, np.ones((len(points), 1), points.dtype)], axis=1)
+        sums = np.add.reduceat(homogeneous[order].astype(np.float64), first, axis=0)
+
+        same = self.owner[unique] == claimant
+        self.votes[unique] = np.minimum(self.votes[unique] + np.where(same, 1.0, -1.0), 30.0)
+        flips = ~same & (self.votes[unique] < 0)
+        taken = unique[flips]
+        self.owner[taken], self.votes[taken] = claimant[flips], 1.0
+        self._sums[taken] = 0.0
+        mine = same | flips
+        self._sums[unique[mine]] += sums[mine]
+        return taken, claimant[flips]
+
+    def positions(self, voxels: I64) -> F64:
+        """Return the mean of the points seen in each voxel, (N, 3)."""
+        sums = self._sums[voxels]
+        return np.asarray(sums[:, :3] / np.maximum(sums[:, 3:], 1.0))
+
+    def counts(self, voxels: I64) -> F64:
+        """Return how many points were seen in each voxel, (N,)."""
+        return np.asarray(self._sums[voxels, 3])
+
+    def fade(self, voxels: I64) -> I64:
+        """Take half the votes of voxels that were seen to be empty; return those that nobody owns any longer."""
+        self.votes[voxels] = np.minimum(self.votes[voxels], 8.0) / 2
+        lost = voxels[self.votes[voxels] < 1.0]
+        self.release(lost)
+        return lost
+
+    def release(self, voxels: I64) -> None:
+        """Make voxels belong to nobody."""
+        self.owner[voxels], self.votes[voxels] = NOBODY, 0.0
+        self._sums[voxels] = 0.0
+
+    def _keys(self, points: F32) -> o3c.Tensor:
+        return o3c.Tensor.from_numpy(np.floor(points * np.float32(1 / self.voxel_m)).astype(np.int32))
+
+    def _activate(self, points: F32) -> I64:
+        # Open3D's own slots change whenever the hash grows: the value is a number of our own that doesn't.
+        rows, fresh = self._hash.activate(self._keys(points))
+        values = self._hash.value_tensor().numpy()[:, 0]
+        at = rows.numpy().astype(np.int64)
+        new = at[fresh.numpy()]
+        if len(new):
+            values[new] = np.arange(self._size, self._size + len(new))
+            self._size += len(new)
+            self._grow()
+            # A key that came twice in one call is fresh once, and its twin may carry no row: look all of them up.
+            return self.find(points)
+        return values[at].astype(np.int64)
+
+    def _grow(self) -> None:
+        if self._size > len(self.owner):
+            more = max(self._size, 2 * len(self.owner)) - len(self.owner)
+            self.owner = np.concatenate([self.owner, np.zeros(more, np.int32)])
+            self.votes = np.concatenate([self.votes, np.zeros(more, np.float32)])
+            self._sums = np.concatenate([self._sums, np.zeros((more, 4))])
