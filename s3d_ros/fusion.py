@@ -42,7 +42,7 @@ class Fusion:
         self._grid = o3d.t.geometry.VoxelBlockGrid(
             ("tsdf", "weight", "color"),
             (single, single, single),
-            ((1), (1), (3)),
+            (o3c.SizeVector((1,)), o3c.SizeVector((1,)), o3c.SizeVector((3,))),
             self.config.voxel_size_m,
             self.config.block_voxels,
             self.config.initial_blocks,
@@ -66,12 +66,8 @@ class Fusion:
         T_camera_map = o3c.Tensor(invert(frame.T_map_camera))
         max_m = float(depth_mm.max()) / DEPTH_SCALE + 1.0  # the frame assembler has cut the depth already
         trunc = self.config.truncation_voxels
-        blocks = self._grid.compute_unique_block_coordinates(
-            depth, K, T_camera_map, DEPTH_SCALE, max_m, trunc
-        )
-        self._grid.integrate(
-            blocks, depth, color.to(self._device), K, T_camera_map, DEPTH_SCALE, max_m, trunc
-        )
+        blocks = self._grid.compute_unique_block_coordinates(depth, K, T_camera_map, DEPTH_SCALE, max_m, trunc)
+        self._grid.integrate(blocks, depth, color.to(self._device), K, T_camera_map, DEPTH_SCALE, max_m, trunc)
         coords = blocks.cpu().numpy()
         self.index.add(coords)
         self._dirty.update(block_keys(coords).tolist())
@@ -123,6 +119,10 @@ class Fusion:
         cloud = self._grid.extract_point_cloud(self.config.min_weight).cpu()
         colors = cloud.point.colors.numpy() * 255 + 0.5
         return cloud.point.positions.numpy(), np.clip(colors, 0, 255).astype(np.uint8)
+
+    def mesh(self) -> o3d.t.geometry.TriangleMesh:
+        """Return the whole surface as triangles, on the CPU."""
+        return self._grid.extract_triangle_mesh(self.config.min_weight).cpu()
 
     def _voxel_offsets(self) -> F32:
         """Positions (B^3, 3) of a block's voxels relative to its corner; x runs fastest."""

@@ -58,7 +58,7 @@ def place_in_view(ids: I32, pixels: I32, shape: tuple[int, int], stride: int) ->
 
 
 def place_on_bev(bev: Bev, objects: Iterable[SceneObject], scale: float = 1.0) -> tuple[Marker, ...]:
-    """Place a marker for each object on the BEV enlarged by ``scale``: at the middle of its box, or as near as is free."""
+    """Place a marker for each object on the BEV enlarged by ``scale``: on its box's middle, or as near as is free."""
     markers = []
     taken: list[tuple[float, float, float, float]] = []
     shape = (bev.color.shape[0] * scale, bev.color.shape[1] * scale)

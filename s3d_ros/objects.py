@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from s3d_ros.config import ObjectsConfig
 from s3d_ros.lifting import LiftedPoints
 from s3d_ros.track import Track
-from s3d_ros.types import F32, F64, I32, I64, Instances, ObjectState, SceneObject
+from s3d_ros.types import F32, F64, I32, I64, U16, Instances, ObjectState, SceneObject
 from s3d_ros.visibility import EmptySpace
 from s3d_ros.voxels import NOBODY, OwnedVoxels
 
@@ -58,9 +58,9 @@ class ObjectMap:
         numbers, index = np.unique(points.instance, return_inverse=True)
         owners = self.voxels.owners(points.xyz)
         slots, owner_index = np.unique(owners, return_inverse=True)
-        counts = np.bincount(
-            index * len(slots) + owner_index, minlength=len(numbers) * len(slots)
-        ).reshape(len(numbers), len(slots))  # pixels of instance i that object k owns
+        counts = np.bincount(index * len(slots) + owner_index, minlength=len(numbers) * len(slots)).reshape(
+            len(numbers), len(slots)
+        )  # pixels of instance i that object k owns
         large = counts.sum(axis=1) * self.config.stride**2 >= self.config.min_instance_pixels
         rows = np.flatnonzero((numbers != NOBODY) & large)
         columns = np.flatnonzero(slots != NOBODY)
@@ -68,7 +68,7 @@ class ObjectMap:
 
         row_track = self._match(counts, rows, columns, numbers, slots, names)
         lookup = np.full(len(numbers), NOBODY, np.int32)
-        for row in rows:
+        for row in rows.tolist():
             track = row_track.get(row)
             if track is None:
                 track = row_track[row] = self._new_track(points.stamp_ns)
@@ -80,10 +80,7 @@ class ObjectMap:
         self._weigh_merges(counts, rows, columns, slots, row_track, points.stamp_ns)
         for track in row_track.values():
             track.last_seen_ns = points.stamp_ns
-        return {
-            int(numbers[row]): self._resolve(track.id) if track.id else None
-            for row, track in row_track.items()
-        }
+        return {int(numbers[row]): self._resolve(track.id) if track.id else None for row, track in row_track.items()}
 
     def look(self, empty: EmptySpace) -> None:
         """Let go of what is seen to be empty; an object that lost nearly all of its surface is gone."""
@@ -144,7 +141,7 @@ class ObjectMap:
         counts: I64,
         rows: I64,
         columns: I64,
-        numbers: I32,
+        numbers: U16,
         slots: I32,
         names: dict[int, tuple[str, float]],
     ) -> dict[int, Track]:
@@ -163,9 +160,7 @@ class ObjectMap:
                     score[r, c] += _LABEL_BONUS
         score[~possible] = 0
         r, c = linear_sum_assignment(-score)
-        return {
-            int(rows[i]): self._tracks[int(slots[columns[j]])] for i, j in zip(r, c, strict=True) if possible[i, j]
-        }
+        return {int(rows[i]): self._tracks[int(slots[columns[j]])] for i, j in zip(r, c, strict=True) if possible[i, j]}
 
     def _accumulate(self, points: LiftedPoints, owners: I32) -> None:
         """Give the points of matched instances to their objects."""
@@ -188,9 +183,9 @@ class ObjectMap:
         """Collect evidence that two objects are one: the mask of one covers what is visible of the other."""
         matched = {t.slot for t in row_track.values()}
         visible = counts[:, columns].sum(axis=0)
-        for row in rows:
+        for row in rows.tolist():
             track = row_track[row]
-            step_s = min((now_ns - track.last_seen_ns) / 1e9, _LONGEST_STEP_S)
+            step_s = float(np.clip((now_ns - track.last_seen_ns) / 1e9, 0, _LONGEST_STEP_S))
             for c in np.flatnonzero(counts[row, columns] >= _MERGE_COVER * visible):
                 other = self._tracks.get(int(slots[columns[c]]))
                 if other is None or other is track or visible[c] < 3:

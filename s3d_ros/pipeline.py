@@ -31,12 +31,13 @@ class FrameResult:
     """What one frame did. instance_ids: instance number -> object ID, None while the object is tentative.
 
     changed: public objects whose box, label or state is new. removed: IDs that are gone or merged into another.
-    scene: the new version of the scene, None while the last one holds.
+    instances: those that were given or found. scene: the new version, None while the last one holds.
     """
 
     frame_index: int
     stamp_ns: int
     instance_ids: dict[int, int | None]
+    instances: Instances | None = None
     changed: tuple[SceneObject, ...] = ()
     removed: tuple[int, ...] = ()
     scene: Scene | None = None
@@ -98,7 +99,7 @@ class Pipeline:
         if is_new and self._drawing.due(now_ns):
             self._draw()
         scene = self._snap(frame) if is_new and self._snapping.due(now_ns) else None
-        return FrameResult(frame.index, now_ns, ids, changed, removed, scene)
+        return FrameResult(frame.index, now_ns, ids, instances, changed, removed, scene)
 
     def finish(self, last_frame: Frame | None = None) -> Scene:
         """Bring everything up to date, as at the end of a recording, and return the last scene."""

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from s3d_ros.geometry import transform
-from s3d_ros.types import F64, OrientedBox
+from s3d_ros.types import F64, U8, OrientedBox
 
 _CELL_M = 0.05
 _CLOSE_M = 0.5  # narrower gaps in what was looked over are furniture, not walls
@@ -25,7 +25,7 @@ def floor_area_m2(
         return 0.0
     scale = resolution_m / _CELL_M
     size = (max(1, round(seen.shape[1] * scale)), max(1, round(seen.shape[0] * scale)))
-    plan = (cv2.resize(seen.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5).astype(np.uint8)
+    plan: U8 = (cv2.resize(seen.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5).astype(np.uint8)
     pad = round(_CLOSE_M / _CELL_M) + 2
     plan = cv2.copyMakeBorder(plan, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
     bare = plan.copy()

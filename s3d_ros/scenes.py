@@ -16,8 +16,8 @@ class SceneBuilder:
     """Holds the current version. ``predecessor``: a builder whose versions go on being counted."""
 
     def __init__(self, frame_id: str, predecessor: SceneBuilder | None = None) -> None:
-        version = predecessor.current.map_version + 1 if predecessor else 0
-        self.current = Scene(version, 0, frame_id, np.array([0.0, 0.0, 1.0]))
+        version = 0 if predecessor is None else predecessor.current.map_version + 1
+        self.current: Scene = Scene(version, 0, frame_id, np.array([0.0, 0.0, 1.0]))
 
     def update(
         self,

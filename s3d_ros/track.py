@@ -49,7 +49,7 @@ class Track:
 
     def see(self, points: LiftedPoints, pixels: int, label: str, score: float) -> None:
         """Count one sight of ``pixels`` pixels under a label ("" unknown)."""
-        step_s = min((points.stamp_ns - self.last_sight_ns) / 1e9, _STEP_S)
+        step_s = float(np.clip((points.stamp_ns - self.last_sight_ns) / 1e9, 0, _STEP_S))
         self.last_sight_ns = points.stamp_ns
         self.pixels += pixels
         self.observations += 1

@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
-F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
-U16 = NDArray[np.uint16]
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+# The names tell readers the dtype. mypy sees any array: OpenCV's and NumPy's own stubs disagree on dtypes, and casts
+# at every call would hide more than they check.
+F64 = NDArray[Any]
+F32 = NDArray[Any]
+U8 = NDArray[Any]
+U16 = NDArray[Any]
+I32 = NDArray[Any]
+I64 = NDArray[Any]
+Bools = NDArray[Any]
 
 NO_INSTANCE = 0
 
@@ -150,7 +152,7 @@ class Bev:
 
     color: U8
     height_m: F32
-    occupancy: NDArray[np.int8]
+    occupancy: NDArray[Any]
     resolution_m: float
     origin_xy: tuple[float, float]
     T_bev_map: F64

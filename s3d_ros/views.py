@@ -57,14 +57,10 @@ class ViewSelector:
             if gain <= losses[least]:
                 return False
             self._forget(least)
-        ok, jpeg = cv2.imencode(
-            ".jpg", frame.color[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.config.jpeg_quality]
-        )
+        ok, jpeg = cv2.imencode(".jpg", frame.color[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.config.jpeg_quality])
         if not ok:  # only for an empty image
             return False
-        view = ViewFrame(
-            self._next_id, 0, frame.stamp_ns, jpeg.tobytes(), frame.intrinsics, frame.T_map_camera.copy()
-        )
+        view = ViewFrame(self._next_id, 0, frame.stamp_ns, jpeg.tobytes(), frame.intrinsics, frame.T_map_camera.copy())
         self._next_id += 1
         self._views.append(_View(view, points, seen))
         for cell in seen:
@@ -79,9 +75,7 @@ class ViewSelector:
             view = self._views[self._turn]
             ids = objects.ids_at(view.points.xyz)
             markers = place_in_view(ids, view.points.pixels, view.points.shape, view.points.stride)
-            if view.frame.revision == 0 or {m.object_id for m in markers} != {
-                m.object_id for m in view.frame.markers
-            }:
+            if view.frame.revision == 0 or {m.object_id for m in markers} != {m.object_id for m in view.frame.markers}:
                 view.frame = replace(view.frame, revision=view.frame.revision + 1, markers=markers)
 
     def snapshot(self) -> tuple[ViewFrame, ...]:

@@ -1,0 +1,148 @@
+"""A recording through the pipeline, to a run directory."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from s3d_ros.answer.base import Answerer
+from s3d_ros.answer.geometric import GeometricAnswerer
+from s3d_ros.config import Config
+from s3d_ros.offline.recording import Recording, RecordingError, TopicNames, open_recording
+from s3d_ros.offline.report import write_report
+from s3d_ros.offline.run import RunWriter
+from s3d_ros.pipeline import Pipeline
+from s3d_ros.segment.choose import make_segmenter
+from s3d_ros.types import Answer, Frame, Question, Scene
+
+Progress = Callable[[int, int | None], None]
+
+
+def replay(
+    path: Path,
+    out: Path,
+    config: Config | None = None,
+    *,
+    questions: Path | None = None,
+    topics: TopicNames | None = None,
+    progress: Progress | None = None,
+) -> Scene:
+    """Run a recording (rosbag2 or dataset folder) through the pipeline; write the run; return the last scene.
+
+    Raises RecordingError when there is nothing that can be mapped in it, RunError when ``out`` is in use,
+    QuestionsError for a bad questions file, ConfigError.
+    """
+    config = config or Config()
+    asked = read_questions(questions) if questions else []
+    recording = open_recording(path, config.frames, topics)
+    return run_recording(recording, out, config, asked=asked, progress=progress)
+
+
+def run_recording(
+    recording: Recording,
+    out: Path,
+    config: Config,
+    *,
+    asked: list[tuple[str, Question]] | None = None,
+    progress: Progress | None = None,
+) -> Scene:
+    """As ``replay``, for a recording that is open."""
+    pipeline = Pipeline(config, make_segmenter(config.segment, recording.has_instances))
+    writer = RunWriter(out)
+    started = time.perf_counter()
+    frames, last = 0, None
+    per_frame_s: list[float] = []
+    for arrival in recording:
+        begin = time.perf_counter()
+        result = pipeline.process(arrival.frame, arrival.instances, arrival.is_new)
+        per_frame_s.append(time.perf_counter() - begin)
+        writer.frame(arrival.frame, result.instances, result.instance_ids)
+        frames, last = frames + int(arrival.is_new), arrival.frame
+        if progress:
+            progress(frames, recording.frame_count)
+    if last is None:
+        raise RecordingError(
+            f"{recording.name}: no frame could be mapped; dropped: {dict(recording.drops) or 'nothing came'}"
+        )
+    scene = pipeline.finish(last)
+    report = _report(pipeline, recording, frames, per_frame_s, time.perf_counter() - started, scene, last)
+    points, colors = pipeline.fusion.extract()
+    writer.finish(scene, points, colors, report)
+    if asked:
+        answers = answer_all(asked, scene, GeometricAnswerer())
+        (out / "answers.json").write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n")
+    write_report(out)
+    return scene
+
+
+class QuestionsError(ValueError):
+    """A questions file that can't be used."""
+
+
+def read_questions(path: Path) -> list[tuple[str, Question]]:
+    """Read ``[{id, type, question, options?}]``; return (id, question) pairs. Raises QuestionsError."""
+    try:
+        data = json.loads(path.read_text())
+        return [(str(q["id"]), Question(q["question"], tuple(str(o) for o in q.get("options") or ()))) for q in data]
+    except OSError as error:
+        raise QuestionsError(f"can't read the questions {path}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise QuestionsError(
+            f"{path} is no questions file ({type(error).__name__}: {error}); "
+            'it holds a list like [{"id": "1", "type": "count", "question": "How many chairs are there?"}]'
+        ) from error
+
+
+def answer_all(asked: list[tuple[str, Question]], scene: Scene, answerer: Answerer) -> list[dict[str, Any]]:
+    """Answer each question; return the rows of ``answers.json``."""
+    return [answer_json(name, answerer.answer(question, scene)) for name, question in asked]
+
+
+def answer_json(name: str, answer: Answer) -> dict[str, Any]:
+    """Return one row of ``answers.json``."""
+    return {
+        "id": name,
+        "success": answer.success,
+        "error": str(answer.error),
+        "answer": answer.text,
+        "value": answer.value,
+        "unit": answer.unit,
+        "choice": answer.choice,
+        "objects": list(answer.objects),
+        "confidence": round(answer.confidence, 4),
+        "answered_by": answer.answered_by,
+        "viewpoint": answer.viewpoint,
+        "map_version": answer.map_version,
+    }
+
+
+def _report(
+    pipeline: Pipeline,
+    recording: Recording,
+    frames: int,
+    per_frame_s: list[float],
+    elapsed_s: float,
+    scene: Scene,
+    last: Frame,
+) -> dict[str, Any]:
+    tenth = max(1, len(per_frame_s) // 10)
+    return {
+        "recording": recording.name,
+        "frames": frames,
+        "drops": dict(recording.drops),
+        "objects": len(scene.objects),
+        "view_frames": len(scene.views),
+        "map_version": scene.map_version,
+        "blocks": len(pipeline.fusion),
+        "stages": pipeline.times.summary(),
+        "frames_per_second": round(frames / elapsed_s, 2),
+        "pipeline_frames_per_second": round(len(per_frame_s) / max(sum(per_frame_s), 1e-9), 2),
+        "first_tenth_ms": round(1e3 * sum(per_frame_s[:tenth]) / tenth, 3),
+        "last_tenth_ms": round(1e3 * sum(per_frame_s[-tenth:]) / tenth, 3),
+        "elapsed_s": round(elapsed_s, 2),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    }
