@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import lsq_linear
-from scipy.spatial import ConvexHull, HalfspaceIntersection, QhullError
 from scipy.spatial.transform import Rotation, Slerp
 
 from s3d_ros.types import F32, F64, Intrinsics, OrientedBox
@@ -102,7 +100,10 @@ def project(points_camera: F64, intrinsics: Intrinsics) -> tuple[F64, F64]:
 def level_rotation(up: ArrayLike) -> F64:
     """Return R (3, 3) that turns the map so that ``up`` becomes +z, by the smallest turn (identity for +z)."""
     u = np.asarray(up, dtype=np.float64)
-    u = u / np.linalg.norm(u)
+    length = float(np.linalg.norm(u))
+    if not length > 0 or not np.isfinite(length):
+        raise ValueError(f"up = {u.tolist()} is no direction")
+    u = u / length
     axis = np.cross(u, (0, 0, 1))
     s, c = np.linalg.norm(axis), u[2]
     if s < 1e-12:
@@ -114,6 +115,8 @@ def box_of_points(points: F64, up: ArrayLike = (0, 0, 1)) -> OrientedBox:
     """Fit the box with one axis along ``up`` and the smallest footprint around points (N, 3), N >= 1."""
     import cv2
 
+    if len(points) == 0:
+        raise ValueError("there is no box around no points")
     R = level_rotation(up)
     p = np.asarray(points, dtype=np.float64) @ R.T
     low, high = p[:, 2].min(), p[:, 2].max()
@@ -126,12 +129,63 @@ def box_of_points(points: F64, up: ArrayLike = (0, 0, 1)) -> OrientedBox:
 
 
 def box_distance(a: OrientedBox, b: OrientedBox) -> tuple[float, F64, F64]:
-    """Return the distance between the closest points of two boxes, and these points (3,), (3,). 0 when they meet."""
-    M = np.hstack([a.axes.T, -b.axes.T])
-    bound = np.maximum(np.concatenate([a.size, b.size]) / 2, 1e-9)
-    x = lsq_linear(M, b.center - a.center, bounds=(-bound, bound), method="bvls").x
-    p, q = a.center + a.axes.T @ x[:3], b.center + b.axes.T @ x[3:]
-    return float(np.linalg.norm(p - q)), p, q
+    """Return the distance between the closest points of two boxes, and these points (3,), (3,). 0 when they meet.
+
+    Exact: two convex solids that don't meet are closest at a corner of one of them, or between two edges.
+    """
+    corners_a, corners_b = a.corners(), b.corners()
+    common = _edge_in_box(corners_a, b)
+    if common is None:
+        common = _edge_in_box(corners_b, a)
+    if common is not None:
+        return 0.0, common, common
+    p, q = _closest_on_edges(corners_a, corners_b)
+    p = np.concatenate([corners_a, _nearest_in_box(corners_b, a), p])
+    q = np.concatenate([_nearest_in_box(corners_a, b), corners_b, q])
+    squared = ((p - q) ** 2).sum(axis=1)
+    best = int(squared.argmin())
+    return float(np.sqrt(squared[best])), p[best], q[best]
+
+
+# Corners as `OrientedBox.corners` numbers them: an edge joins two that differ in one sign.
+_EDGES = np.array([[i, i | bit] for bit in (1, 2, 4) for i in range(8) if not i & bit])
+
+
+def _nearest_in_box(points: F64, box: OrientedBox) -> F64:
+    """Return the point of the box nearest to each of the points (N, 3)."""
+    local = (points - box.center) @ box.axes.T
+    return np.asarray(box.center + np.clip(local, -box.size / 2, box.size / 2) @ box.axes)
+
+
+def _edge_in_box(corners: F64, box: OrientedBox) -> F64 | None:
+    """Return a point (3,) that the box shares with one of the 12 edges between these corners (8, 3), None without."""
+    local = (corners - box.center) @ box.axes.T
+    start = local[_EDGES[:, 0]]
+    along = local[_EDGES[:, 1]] - start
+    along = np.where(np.abs(along) < 1e-12, 1e-12, along)
+    near, far = (-box.size / 2 - start) / along, (box.size / 2 - start) / along
+    enter = np.maximum(np.minimum(near, far).max(axis=1), 0)
+    leave = np.minimum(np.maximum(near, far).min(axis=1), 1)
+    best = int((leave - enter).argmax())
+    if leave[best] < enter[best]:
+        return None
+    return np.asarray(box.center + (start[best] + (enter[best] + leave[best]) / 2 * along[best]) @ box.axes)
+
+
+def _closest_on_edges(corners_a: F64, corners_b: F64) -> tuple[F64, F64]:
+    """Return the closest points (144, 3), (144, 3) of every edge of one box with every edge of the other."""
+    p = corners_a[_EDGES[:, 0]][:, None]  # (12, 1, 3)
+    q = corners_b[_EDGES[:, 0]][None]
+    u, v = corners_a[_EDGES[:, 1]][:, None] - p, corners_b[_EDGES[:, 1]][None] - q
+    w = p - q
+    uu = np.maximum((u * u).sum(-1), 1e-18)
+    vv = np.maximum((v * v).sum(-1), 1e-18)
+    uv, uw, vw = (u * v).sum(-1), (u * w).sum(-1), (v * w).sum(-1)
+    # Of parallel edges a corner is as near as anything between; corners are looked at as well.
+    s = np.clip((uv * vw - vv * uw) / np.maximum(uu * vv - uv * uv, 1e-12 * uu * vv), 0, 1)
+    t = np.clip((uv * s + vw) / vv, 0, 1)
+    s = np.clip((uv * t - uw) / uu, 0, 1)
+    return (p + s[..., None] * u).reshape(-1, 3), (q + t[..., None] * v).reshape(-1, 3)
 
 
 def point_box_distance(point: ArrayLike, box: OrientedBox) -> float:
@@ -146,39 +200,75 @@ def inside_box(points: ArrayLike, box: OrientedBox, margin_m: float = 0.0) -> np
     return np.asarray((np.abs(local) <= box.size / 2 + margin_m).all(axis=1))
 
 
-def _halfspaces(box: OrientedBox) -> F64:
-    """Six rows n, d of n.x + d <= 0."""
-    half = np.maximum(box.size / 2, 1e-6)
-    n = np.concatenate([box.axes, -box.axes])
-    d = -np.concatenate([half, half]) - np.concatenate([box.axes @ box.center, -box.axes @ box.center])
-    return np.hstack([n, d[:, None]])
+# Faces nearer to each other than this lie in one plane.
+_COPLANAR_M = 1e-9
+_Point = tuple[float, float, float]
 
 
 def box_iou(a: OrientedBox, b: OrientedBox) -> float:
-    """Return the exact volume IoU of two oriented boxes of any attitude (intersection of their half-spaces)."""
-    va, vb = float(np.prod(np.maximum(a.size, 2e-6))), float(np.prod(np.maximum(b.size, 2e-6)))
-    reach = np.linalg.norm(a.size) / 2 + np.linalg.norm(b.size) / 2
-    if np.linalg.norm(a.center - b.center) >= reach or box_distance(a, b)[0] > 1e-9:
+    """Return the exact volume IoU of two oriented boxes of any attitude.
+
+    What they share is bounded by the faces of each, as far as they lie in the other. By the divergence theorem its
+    volume is a third of the sum over these pieces: area times signed distance of the piece's plane from one point,
+    here the centre of b. A box thinner than 2e-6 m counts as that thick.
+    """
+    size_a, size_b = np.maximum(a.size, 2e-6), np.maximum(b.size, 2e-6)
+    if np.linalg.norm(a.center - b.center) >= (np.linalg.norm(size_a) + np.linalg.norm(size_b)) / 2:
         return 0.0
-    shift = a.center
-    spaces = np.vstack([_halfspaces(a), _halfspaces(b)])
-    spaces[:, 3] += spaces[:, :3] @ shift  # near the origin, where Qhull is exact
-    inside = _chebyshev_center(spaces)
-    if inside is None:
-        return 0.0
-    try:
-        both = float(ConvexHull(HalfspaceIntersection(spaces, inside).intersections).volume)
-    except QhullError:  # they only touch
-        return 0.0
-    return both / (va + vb - both)
+    offset = a.axes @ (a.center - b.center)  # of a's centre, along a's axes
+    turn = b.axes @ a.axes.T  # rows: b's axes in a's frame
+    # A plane with a face of each is counted for a only.
+    a_in_b = _face_areas(size_a / 2, turn @ offset, turn.T, size_b / 2, with_coplanar=True)
+    b_in_a = _face_areas(size_b / 2, -offset, turn, size_a / 2, with_coplanar=False)
+    from_b = np.stack([size_a / 2 + offset, size_a / 2 - offset], axis=1).ravel()
+    both = max(float(a_in_b @ from_b + b_in_a @ np.repeat(size_b / 2, 2)) / 3, 0.0)
+    return min(both / (float(np.prod(size_a)) + float(np.prod(size_b)) - both), 1.0)
 
 
-def _chebyshev_center(halfspaces: F64) -> F64 | None:
-    """Return the centre of the largest ball in an intersection of half-spaces, None where it is empty."""
-    from scipy.optimize import linprog
+def _face_areas(half: F64, center: F64, axes: F64, other_half: F64, with_coplanar: bool) -> F64:
+    """Return how much of each face of a box, (6,) m2 in the order +x, -x, +y ..., lies in another box.
 
-    A = np.hstack([halfspaces[:, :3], np.linalg.norm(halfspaces[:, :3], axis=1, keepdims=True)])
-    best = linprog([0, 0, 0, -1], A_ub=A, b_ub=-halfspaces[:, 3], bounds=[(None, None)] * 3 + [(0, None)])
-    if not best.success or best.x[3] < 1e-9:
-        return None
-    return np.asarray(best.x[:3])
+    ``center`` and ``axes`` are given in the frame of the other box, which reaches +-``other_half`` from its origin.
+    """
+    areas = np.zeros(6)
+    reach = np.abs(axes.T) @ half
+    if (np.abs(center) > reach + other_half).any():
+        return areas
+    bounds = other_half.tolist()
+    for k in range(3):
+        u, v = axes[k - 1] * half[k - 1], axes[k - 2] * half[k - 2]
+        for i, sign in enumerate((1.0, -1.0)):
+            normal = sign * axes[k]
+            middle = center + normal * half[k]
+            face = [tuple(p) for p in (middle + np.array([u + v, u - v, -u - v, v - u])).tolist()]
+            for j in range(3):
+                for side in (1.0, -1.0):
+                    same_way = with_coplanar and side * normal[j] > 0
+                    bound = bounds[j] + (_COPLANAR_M if same_way else -_COPLANAR_M)
+                    face = _cut(face, j, side, bound)
+            areas[2 * k + i] = _area(face)
+    return areas
+
+
+def _cut(polygon: list[_Point], axis: int, side: float, bound: float) -> list[_Point]:
+    """Return the part of a convex polygon where ``side`` times the coordinate is at most ``bound``."""
+    room = [bound - side * p[axis] for p in polygon]
+    if not polygon or min(room) >= 0:
+        return polygon
+    out: list[_Point] = []
+    for k, (p, r) in enumerate(zip(polygon, room, strict=True)):
+        q, r_before = polygon[k - 1], room[k - 1]
+        if (r >= 0) != (r_before >= 0):
+            t = r_before / (r_before - r)
+            out.append((q[0] + t * (p[0] - q[0]), q[1] + t * (p[1] - q[1]), q[2] + t * (p[2] - q[2])))
+        if r >= 0:
+            out.append(p)
+    return out
+
+
+def _area(polygon: list[_Point]) -> float:
+    """Return the area of a convex polygon."""
+    if len(polygon) < 3:
+        return 0.0
+    spokes = np.array(polygon[1:]) - polygon[0]
+    return float(np.linalg.norm(np.cross(spokes[:-1], spokes[1:]), axis=1).sum() / 2)
