@@ -1,0 +1,154 @@
+"""Large planes in a surface: the floor, walls and table tops that things stand on or lean at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from s3d_ros.segment.surface import Surface
+from s3d_ros.types import F32, F64, Bools
+
+# Seeds are planes of small cells, and every STEP-th pixel of each row and column counts their following.
+CELL = 16
+STEP = 4
+MAX_PLANES = 8
+FACING = 0.85  # cosine between the normals of a plane and of a pixel on it
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A large plane. normal (3,) unit, towards the camera, and distance_m: normal . x = -distance_m, camera frame.
+
+    mask: (h, w) its pixels at the working resolution. area_m2: of these pixels on the plane. behind: share of all
+    known pixels that lie behind it. room: it bounds what is seen (floor, wall, ceiling, the table of a close-up).
+    """
+
+    normal: F64
+    distance_m: float
+    mask: Bools
+    area_m2: float
+    behind: float
+    room: bool
+
+
+@dataclass(frozen=True)
+class PlaneRule:
+    """What makes a plane: see ``SegmentConfig``."""
+
+    min_area_m2: float
+    bend_rad: float
+    noise_per_m: float
+    thickness_m: float
+    max_behind: float
+
+
+def thickness(z: F32, rule: PlaneRule) -> F32:
+    """How far from its plane a pixel of a flat surface at depth z (metres) may be, in metres."""
+    return np.asarray(rule.thickness_m + 2 * rule.noise_per_m * z * z, dtype=np.float32)
+
+
+def find_planes(surface: Surface, rule: PlaneRule) -> list[Plane]:
+    """Return the large planes, most surface first; their masks do not overlap.
+
+    Every flat cell of the image proposes its plane. The one with the largest surface on it is taken, fitted again to
+    all of that, its pixels are taken away, and so on: RANSAC with nothing random in it.
+    """
+    proposals = _cell_planes(surface, rule)
+    if not len(proposals):
+        return []
+    part = np.s_[STEP // 2 :: STEP, STEP // 2 :: STEP]
+    keep = surface.smooth[part]
+    points, normals = surface.points[part][keep], surface.normals[part][keep]
+    tolerance = thickness(points[:, 2], rule)
+    slant = -np.einsum("ij,ij->i", points, normals) / np.maximum(np.linalg.norm(points, axis=1), 1e-6)
+    area = STEP**2 * pixel_area(points[:, 2], slant, surface)
+    directions = np.ascontiguousarray(proposals[:, :3])
+    on = np.abs(_product(directions, points.T) + proposals[:, 3:]) < tolerance
+    on &= _product(directions, normals.T) > FACING
+    support = _product(on.astype(np.float32), area[:, None])[:, 0]
+
+    tolerance_all = thickness(surface.points[..., 2], rule)
+    free = surface.smooth.copy()
+    unclaimed = np.ones(len(points), bool)
+    known = max(int(surface.smooth.sum()), 1)
+    planes: list[Plane] = []
+    while len(planes) < MAX_PLANES:
+        best = int(np.argmax(support))
+        if support[best] < rule.min_area_m2:
+            break
+        plane = _settle(proposals[best], points, normals, on[best] & unclaimed, tolerance)
+        support[best] = 0
+        if plane is None:
+            continue
+        normal, distance = plane
+        height = surface.height(normal, distance)
+        mask = free & (np.abs(height) < tolerance_all) & (surface.facing(normal) > FACING)
+        free &= ~mask
+        taken = np.flatnonzero(mask[part][keep] & unclaimed)
+        unclaimed[taken] = False
+        support -= (on[:, taken] * area[taken]).sum(axis=1)
+        size = float(area[taken].sum())
+        if size < rule.min_area_m2:
+            continue
+        behind = float((height < -0.05 - 2 * tolerance_all)[surface.smooth].sum() / known)
+        planes.append(Plane(normal, distance, mask, size, behind, behind <= rule.max_behind))
+    return planes
+
+
+def _product(a: F32, b: F32) -> F32:
+    """Return a @ b on one core: NumPy's own would wake threads that fusion needs."""
+    return np.asarray(cv2.gemm(a, np.ascontiguousarray(b), 1.0, np.empty(0, np.float32), 0.0), dtype=np.float32)
+
+
+def _cell_planes(surface: Surface, rule: PlaneRule) -> F32:
+    """Planes (n, 4) of the flat cells: unit normal towards the camera, and distance."""
+    flat = surface.smooth & (np.maximum(surface.concave, surface.convex) < rule.bend_rad + 2 * surface.bend_noise)
+    h, w = flat.shape[0] // CELL * CELL, flat.shape[1] // CELL * CELL
+    if h == 0 or w == 0:
+        return np.zeros((0, 4), np.float32)
+    size = (w // CELL, h // CELL)
+    weight = flat[:h, :w, None].astype(np.float32)
+    vectors = cv2.resize(surface.normals[:h, :w] * weight, size, interpolation=cv2.INTER_AREA)
+    points = cv2.resize(surface.points[:h, :w] * weight, size, interpolation=cv2.INTER_AREA)
+    share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+    length = np.linalg.norm(vectors, axis=-1)
+    good = (share > 0.5) & (length > 0.98 * share)
+    normals = vectors[good] / length[good][:, None]
+    centres = points[good] / share[good][:, None]
+    return np.hstack([normals, -np.einsum("ij,ij->i", normals, centres)[:, None]]).astype(np.float32)
+
+
+def _settle(proposal: F32, points: F32, normals: F32, on: Bools, tolerance: F32) -> tuple[F64, float] | None:
+    """Fit a plane to the points (n, 3) that are on a proposed one and face its way, until it stays."""
+    for _ in range(3):
+        fitted = fit_plane(points[on])
+        if fitted is None:
+            return None
+        n = fitted[0].astype(np.float32)
+        on = (np.abs(points @ n + np.float32(fitted[1])) < tolerance) & (normals @ n > FACING)
+    return fitted
+
+
+def fit_plane(points: F32) -> tuple[F64, float] | None:
+    """Least squares of inverse depth over points (n, 3): 1/z = a x/z + b y/z + c. None where that is no plane.
+
+    Returns the unit normal towards the camera, and the distance d of normal . x = -d.
+    """
+    if len(points) < 3:
+        return None
+    p = points.astype(np.float64)
+    A = p / p[:, 2:]
+    moments = np.einsum("ij,ik->jk", A, A)
+    if np.linalg.cond(moments) > 1e10:
+        return None
+    w = np.linalg.solve(moments, np.einsum("ij,i->j", A, 1 / p[:, 2]))
+    length = float(np.linalg.norm(w))
+    return (-w / length, 1 / length) if length > 1e-6 else None
+
+
+def pixel_area(z: F32, slant: F32, surface: Surface) -> F32:
+    """Area in m2 that pixels at depth z cover; slant is the cosine between their ray and the surface normal."""
+    K = surface.intrinsics
+    return np.asarray(z * z / (K.fx * K.fy) / np.maximum(slant, 0.1), dtype=np.float32)
