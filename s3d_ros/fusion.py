@@ -83,6 +83,8 @@ class Fusion:
         probes = (coords[:, None, :] + _PROBES[None]) * np.float32(self.block_m)
         through = empty.contains(probes.reshape(-1, 3))
         coords = coords[through.reshape(len(coords), -1).any(axis=1)]
+        if not len(coords):
+            return 0
         slots = self._slots(coords)
         weight, tsdf = self._gather("weight", slots), self._gather("tsdf", slots)
         flat = np.minimum(weight, self.config.max_weight).reshape(len(slots), -1)

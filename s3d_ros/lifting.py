@@ -9,6 +9,9 @@ import numpy as np
 
 from s3d_ros.types import F32, F64, I32, U16, Frame
 
+# Numbers of pixels in configs are those of a 640x480 image.
+REFERENCE_WIDTH, REFERENCE_HEIGHT = 640, 480
+
 # A pixel between two surfaces: nearer than one neighbour and further than the opposite one by this share of its depth.
 _FLYING_SHARE = 0.03
 _FLYING_REACH_PX = 2
@@ -29,9 +32,19 @@ class LiftedPoints:
     shape: tuple[int, int]
     stride: int
 
+    @property
+    def pixel_area(self) -> float:
+        """How many pixels of a 640x480 image one point stands for."""
+        height, width = self.shape
+        return self.stride**2 * REFERENCE_WIDTH * REFERENCE_HEIGHT / (width * height)
+
 
 def lift(frame: Frame, instance_image: U16 | None, stride: int) -> LiftedPoints:
-    """Lift every ``stride``-th pixel that has depth. instance_image: (H, W), None: no instances."""
+    """Lift every ``stride``-th pixel that has depth; of images that are not 640 wide as many, not every n-th.
+
+    instance_image: (H, W), None: no instances.
+    """
+    stride = max(1, round(stride * frame.depth_m.shape[1] / REFERENCE_WIDTH))
     k = frame.intrinsics
     start = min(stride // 2, min(frame.depth_m.shape) - 1)
     depth = frame.depth_m[start::stride, start::stride]

@@ -61,7 +61,7 @@ class ObjectMap:
         counts = np.bincount(index * len(slots) + owner_index, minlength=len(numbers) * len(slots)).reshape(
             len(numbers), len(slots)
         )  # pixels of instance i that object k owns
-        large = counts.sum(axis=1) * self.config.stride**2 >= self.config.min_instance_pixels
+        large = counts.sum(axis=1) * points.pixel_area >= self.config.min_instance_pixels
         rows = np.flatnonzero((numbers != NOBODY) & large)
         columns = np.flatnonzero(slots != NOBODY)
         names = dict(zip(instances.numbers, zip(instances.labels, instances.scores, strict=True), strict=True))
@@ -74,7 +74,7 @@ class ObjectMap:
                 track = row_track[row] = self._new_track(points.stamp_ns)
             lookup[row] = track.slot
             label, score = names.get(int(numbers[row]), ("", 0.0))
-            track.see(points, int(counts[row].sum()) * self.config.stride**2, label, score)
+            track.see(points, int(counts[row].sum() * points.pixel_area), label, score)
             self._confirm(track)
         self._accumulate(points, lookup[index])
         self._weigh_merges(counts, rows, columns, slots, row_track, points.stamp_ns)

@@ -33,6 +33,8 @@ class OwnedVoxels:
 
     def find(self, points: F32) -> I64:
         """Return the voxel of each point (N, 3), (N,), -1 where there is none yet."""
+        if not len(points):  # Open3D refuses to look for nothing
+            return np.zeros(0, np.int64)
         rows, found = self._hash.find(self._keys(points))
         values = self._hash.value_tensor().numpy()[:, 0]
         return np.where(found.numpy(), values[rows.numpy().astype(np.int64)], -1).astype(np.int64)
@@ -92,17 +94,16 @@ class OwnedVoxels:
 
     def _activate(self, points: F32) -> I64:
         # Open3D's own slots change whenever the hash grows: the value is a number of our own that doesn't.
-        rows, fresh = self._hash.activate(self._keys(points))
-        values = self._hash.value_tensor().numpy()[:, 0]
-        at = rows.numpy().astype(np.int64)
-        new = at[fresh.numpy()]
-        if len(new):
-            values[new] = np.arange(self._size, self._size + len(new))
-            self._size += len(new)
-            self._grow()
-            # A key that came twice in one call is fresh once, and its twin may carry no row: look all of them up.
-            return self.find(points)
-        return values[at].astype(np.int64)
+        voxels = self.find(points)
+        missing = points[voxels < 0]
+        if not len(missing):
+            return voxels
+        rows, fresh = self._hash.activate(self._keys(missing))
+        new = rows.numpy().astype(np.int64)[fresh.numpy()]  # rows of keys that were there are not told
+        self._hash.value_tensor().numpy()[new, 0] = np.arange(self._size, self._size + len(new))
+        self._size += len(new)
+        self._grow()
+        return self.find(points)
 
     def _grow(self) -> None:
         if self._size > len(self.owner):
