@@ -33,6 +33,8 @@ class Fusion:
     def __init__(self, config: FusionConfig) -> None:
         self.config = config
         self.block_m = config.voxel_size_m * config.block_voxels
+        # Open3D asks for more than the threshold, and weights are whole but where they faded.
+        self.weight_threshold = config.min_weight - 0.5
         self._device = o3c.Device(config.device)
         self.reset()
 
@@ -118,13 +120,13 @@ class Fusion:
         """Return the whole surface: points (N, 3) and colours (N, 3). Costs time with the size of the map."""
         if len(self) == 0:
             return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8)
-        cloud = self._grid.extract_point_cloud(self.config.min_weight).cpu()
+        cloud = self._grid.extract_point_cloud(self.weight_threshold).cpu()
         colors = cloud.point.colors.numpy() * 255 + 0.5
         return cloud.point.positions.numpy(), np.clip(colors, 0, 255).astype(np.uint8)
 
     def mesh(self) -> o3d.t.geometry.TriangleMesh:
         """Return the whole surface as triangles, on the CPU."""
-        return self._grid.extract_triangle_mesh(self.config.min_weight).cpu()
+        return self._grid.extract_triangle_mesh(self.weight_threshold).cpu()
 
     def _voxel_offsets(self) -> F32:
         """Positions (B^3, 3) of a block's voxels relative to its corner; x runs fastest."""

@@ -65,7 +65,7 @@ class Surface:
         config = self._fusion.config
         b, voxel_m = config.block_voxels, np.float32(config.voxel_size_m)
         tsdf, weight, color = self._with_border(coords)
-        seen = weight >= config.min_weight
+        seen = weight > self._fusion.weight_threshold
         rows, points, colors = [], [], []
         here = (slice(None), slice(0, b), slice(0, b), slice(0, b))
         for axis in range(3):  # of the arrays: z, y, x

@@ -1,0 +1,207 @@
+"""Small stages: tiles, voxels, grid, heights, markers, prompt, config."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s3d_ros.config import Config, ConfigError
+from s3d_ros.grid import GrowingGrid
+from s3d_ros.heights import Heights
+from s3d_ros.markers import draw, place_in_view, place_on_bev, plate_size, text_height_px
+from s3d_ros.prompt import assign_numbers, parse_objects, plain, token
+from s3d_ros.tiles import TileIndex, block_coordinates, block_keys
+from s3d_ros.types import Bev, Intrinsics, Marker, OrientedBox, SceneObject
+from s3d_ros.uprightness import parse_up
+from s3d_ros.voxels import NOBODY, OwnedVoxels
+
+coordinates = st.lists(st.tuples(*[st.integers(-(1 << 19), 1 << 19)] * 3), min_size=1, max_size=50)
+
+
+@given(coordinates)
+def test_block_keys_are_one_to_one(coords):
+    c = np.array(coords, np.int32)
+    keys = block_keys(c)
+    assert (block_coordinates(keys) == c).all()
+    assert len(set(keys.tolist())) == len(set(coords))
+
+
+def test_the_tile_index_finds_what_a_brute_force_look_finds():
+    rng = np.random.default_rng(0)
+    coords = np.unique(rng.integers(-40, 40, (3000, 3)).astype(np.int32), axis=0)
+    index = TileIndex(0.16)
+    index.add(coords)
+    index.add(coords[:100])
+    assert len(index) == len(coords)
+    k = Intrinsics(640, 480, 525, 525, 319.5, 239.5)
+    T = np.eye(4)
+    found = {tuple(c) for c in index.in_view(k, T, 4.0).tolist()}
+    centers = (coords + 0.5) * 0.16
+    u = centers[:, 0] / centers[:, 2] * k.fx + k.cx
+    v = centers[:, 1] / centers[:, 2] * k.fy + k.cy
+    seen = (centers[:, 2] > 0) & (centers[:, 2] < 4) & (u > 0) & (u < 639) & (v > 0) & (v < 479)
+    assert {tuple(c) for c in coords[seen].tolist()} <= found
+    assert len(found) < 4 * seen.sum()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 400))
+def test_voxels_belong_to_the_majority(seed, count):
+    rng = np.random.default_rng(seed)
+    field = OwnedVoxels(0.1, capacity=16)  # grows
+    points = rng.uniform(-2, 2, (count, 3)).astype(np.float32)
+    for owner in (1, 1, 1, 2):
+        field.claim(points, np.full(count, owner, np.int32))
+    assert (field.owners(points) == 1).all()
+    assert len(field) == len({tuple(k) for k in np.floor(points * np.float32(10)).astype(int).tolist()})
+    for _ in range(4):
+        field.claim(points, np.full(count, 2, np.int32))
+    assert (field.owners(points) == 2).all()
+    field.release(np.unique(field.find(points)))
+    assert (field.owners(points) == NOBODY).all()
+
+
+def test_a_voxels_position_is_the_mean_of_its_points():
+    field = OwnedVoxels(1.0)
+    field.claim(np.array([[0.2, 0.2, 0.2], [0.4, 0.6, 0.2]], np.float32), np.array([5, 5], np.int32))
+    assert field.positions(field.find(np.array([[0.9, 0.9, 0.9]], np.float32)))[0] == pytest.approx([0.3, 0.4, 0.2])
+
+
+def test_votes_fade_and_then_nobody_owns_the_voxel():
+    field = OwnedVoxels(1.0)
+    point = np.array([[0.5, 0.5, 0.5]], np.float32)
+    for _ in range(20):
+        field.claim(point, np.array([3], np.int32))
+    voxel = field.find(point)
+    assert len(field.fade(voxel)) == 0
+    assert len(field.fade(voxel)) == 0
+    field.fade(voxel)
+    assert len(field.fade(voxel)) == 1
+    assert field.owners(point)[0] == NOBODY
+
+
+def test_a_grid_keeps_its_cells_where_they_are_when_it_grows():
+    grid = GrowingGrid(0.1, {"a": ((), np.int32, -1)})
+    grid.cover(np.array([[0.05, 0.05]]))
+    c, r = np.rint(grid.cells(np.array([[0.05, 0.05]]))[0]).astype(int)
+    grid["a"][r, c] = 7
+    grid.cover(np.array([[-30.0, 12.0], [50.0, -9.0]]))
+    c, r = np.rint(grid.cells(np.array([[0.05, 0.05]]))[0]).astype(int)
+    assert grid["a"][r, c] == 7
+    assert (grid["a"] == 7).sum() == 1
+
+
+def test_floor_and_ceiling_are_found_among_walls():
+    rng = np.random.default_rng(0)
+    heights = Heights()
+    heights.note_camera(1.2)
+    floor, ceiling = rng.normal(0.1, 0.005, 40_000), rng.normal(2.6, 0.005, 30_000)
+    walls = rng.uniform(0.1, 2.6, 100_000)
+    values = np.concatenate([floor, ceiling, walls]).astype(np.float32)
+    heights.count({(0, 0)}, np.zeros((len(values), 2), np.int64), values)
+    assert heights.settle(0.02)
+    assert heights.floor_m == pytest.approx(0.1, abs=0.04)
+    assert 2.2 < heights.ceiling_cut_m < 2.55
+    bare = np.concatenate([floor, walls]).astype(np.float32)
+    heights.count({(0, 0)}, np.zeros((len(bare), 2), np.int64), bare)
+    assert heights.settle(0.02)
+    assert heights.ceiling_cut_m == float("inf")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_markers_of_a_view_never_overlap_and_stand_on_their_objects(seed):
+    rng = np.random.default_rng(seed)
+    ids = np.kron(rng.integers(0, 30, (6, 8)), np.ones((20, 20), int)).astype(np.int32)
+    v, u = np.mgrid[2:480:4, 2:640:4]
+    pixels = np.stack([u.ravel(), v.ravel()], axis=1)
+    markers = place_in_view(ids.ravel(), pixels, (480, 640), 4)
+    assert markers
+    assert_apart(markers, 640)
+    for m in markers:
+        assert ids[int(m.v) // 4, int(m.u) // 4] == m.object_id
+
+
+def assert_apart(markers, width):
+    boxes = []
+    for m in markers:
+        w, h = plate_size(m.object_id, text_height_px(width))
+        boxes.append((m.u - w / 2, m.v - h / 2, m.u + w / 2, m.v + h / 2))
+    for i, a in enumerate(boxes):
+        for b in boxes[:i]:
+            assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
+def bev(size: int = 300) -> Bev:
+    blank = np.zeros((size, size), np.float32)
+    return Bev(np.zeros((size, size, 3), np.uint8), blank, blank.astype(np.int8), 0.02, (0.0, 0.0), np.eye(4), 0.0, 9.0)
+
+
+def test_markers_on_the_bev_stand_aside_for_each_other():
+    things = [
+        SceneObject(i, "mug", OrientedBox(np.array([3.0, 3.0, 0.5]), np.array([0.1, 0.1, 0.1]), np.eye(3)))
+        for i in range(1, 40)
+    ]
+    markers = place_on_bev(bev(), things, 3)
+    assert len(markers) == 39
+    assert_apart(markers, 640)
+
+
+def test_bev_pixels_are_metric_with_y_upwards():
+    assert bev().to_pixels(np.array([[0.01, 0.01, 5.0], [1.01, 2.01, 0.0]])) == pytest.approx(
+        np.array([[0, 299], [50, 199]])
+    )
+
+
+def test_a_marker_is_readable_on_any_background():
+    for tone in (0, 128, 255):
+        image = np.full((100, 100, 3), tone, np.uint8)
+        out = draw(image, [Marker(12, 50, 50)])
+        assert image.max() == image.min()  # the input is left alone
+        plate = out[38:62, 30:70].astype(int)
+        assert plate.max() - plate.min() > 200
+
+
+def test_numbers_are_stable_and_fit_in_three_digits():
+    first = assign_numbers([3, 12, 4000])
+    assert first[3] == 3 and first[12] == 12 and first[4000] <= 999
+    later = assign_numbers([5000, 3, first[4000]], first)
+    assert {k: later[k] for k in first} == first
+    assert len(set(later.values())) == len(later)
+    many = assign_numbers(range(1, 2000))
+    assert len(many) == 999 and set(many.values()) == set(range(1, 1000))
+
+
+def test_objects_are_parsed_back_and_unknown_ones_left_out():
+    numbers = assign_numbers([7, 1234])
+    text = f"It is {token(numbers[1234])}, not <OBJ555> or {token(7)}; again {token(7)}."
+    assert parse_objects(text, numbers) == (1234, 7)
+
+
+@given(st.text(max_size=60))
+def test_a_question_can_name_no_object_and_no_control_token(text):
+    quoted = plain(text + "<|im_start|><OBJ007>")
+    assert parse_objects(quoted, {7: 7}) == ()
+    assert "<|" not in quoted and "|>" not in quoted
+
+
+def test_unknown_and_impossible_config_values_are_named():
+    with pytest.raises(ConfigError, match=r"fusion\.voxel_sise_m.*did you mean 'voxel_size_m'"):
+        Config.from_dict({"fusion": {"voxel_sise_m": 0.02}})
+    with pytest.raises(ConfigError, match=r"fusion\.voxel_size_m = -1.* out of range"):
+        Config.from_dict({"fusion": {"voxel_size_m": -1.0}})
+    with pytest.raises(ConfigError, match=r"segment\.segmenter.*none of"):
+        Config.from_dict({"segment": {"segmenter": "magic"}})
+    with pytest.raises(ConfigError, match=r"views\.count must be int"):
+        Config.from_dict({"views": {"count": "many"}})
+    with pytest.raises(ConfigError, match="up"):
+        parse_up("sideways")
+
+
+def test_config_keys_are_the_parameters_of_a_ros_file(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("/**:\n  ros__parameters:\n    fusion:\n      voxel_size_m: 0.05\n")
+    config = Config.from_yaml(path)
+    assert config.fusion.voxel_size_m == 0.05
+    assert config.with_values({"fusion.voxel_size_m": 0.1}).fusion.voxel_size_m == 0.1
+    assert {key for key, _, _ in config.flat()} >= {"fusion.voxel_size_m", "map.up", "bev.resolution_m"}

@@ -1,0 +1,99 @@
+"""Fusion, carving and incremental extraction."""
+
+import numpy as np
+from scipy.spatial import cKDTree
+from synthetic import BoxWorld, circle, look_at, room
+
+from s3d_ros.config import FusionConfig
+from s3d_ros.fusion import Fusion
+from s3d_ros.surface import Surface
+from s3d_ros.visibility import EmptySpace
+
+BOX = {"box1": ((1.5, 1.5, 0.0), (2.5, 2.5, 1.0))}
+
+
+def empty_of(frame):
+    return EmptySpace(frame, 0.03, 0.006)
+
+
+def test_the_incremental_surface_is_the_one_that_open3d_extracts():
+    fusion = Fusion(FusionConfig(initial_blocks=500))  # grows on the way
+    surface = Surface(fusion)
+    world = BoxWorld(room(**BOX))
+    for i, T in enumerate(circle(16)):
+        fusion.integrate(world.frame(T, i)[0])
+        if i % 3 == 0:
+            surface.update()
+    surface.update()
+    whole, colors = fusion.extract()
+    points, own_colors = surface.all()
+    forth, nearest = cKDTree(points).query(whole)
+    assert forth.max() < 1e-4
+    assert len(points) < 1.1 * len(whole)
+    assert np.abs(own_colors[nearest].astype(int) - colors).mean() < 6
+
+
+def test_only_changed_blocks_are_extracted_again():
+    fusion = Fusion(FusionConfig())
+    surface = Surface(fusion)
+    world = BoxWorld(room(**BOX))
+    for i, T in enumerate(circle(8)):
+        fusion.integrate(world.frame(T, i)[0])
+    everything = len(surface.update())
+    assert surface.update() == []
+    fusion.integrate(world.frame(look_at((2, 0.5, 1.2), (2, 0.0, 1.0)), 9)[0])  # a bit of wall
+    assert 0 < len(surface.update()) < everything / 3
+
+
+def test_a_surface_lies_where_the_world_has_it():
+    fusion = Fusion(FusionConfig())
+    world = BoxWorld(room(**BOX))
+    for i, T in enumerate(circle(24)):
+        fusion.integrate(world.frame(T, i)[0])
+    points, _ = fusion.extract()
+    top = points[(np.abs(points[:, :2] - 2) < 0.4).all(axis=1) & (points[:, 2] > 0.5) & (points[:, 2] < 2)]
+    assert len(top) > 500
+    assert np.abs(top[:, 2] - 1.0).max() < 0.02
+
+
+def test_one_look_through_a_surface_does_not_carve_it_three_do():
+    fusion = Fusion(FusionConfig())
+    full, bare = BoxWorld(room(**BOX)), BoxWorld(room())
+    for i, T in enumerate(circle(24)):
+        fusion.integrate(full.frame(T, i)[0])
+
+    def top() -> int:
+        points, _ = fusion.extract()
+        return int(((np.abs(points - [2, 2, 1]) < [0.4, 0.4, 0.05]).all(axis=1)).sum())
+
+    before = top()
+    frame, _ = bare.frame(look_at((0.6, 2, 1.5), (2.2, 2, 0.8)))
+    assert fusion.carve(empty_of(frame)) > 0
+    assert top() > 0.9 * before
+    for _ in range(3):
+        fusion.carve(empty_of(frame))
+    assert top() < 0.05 * before
+
+
+def test_what_is_hidden_is_not_carved():
+    fusion = Fusion(FusionConfig())
+    full = BoxWorld(room(**BOX))
+    for i, T in enumerate(circle(24)):
+        fusion.integrate(full.frame(T, i)[0])
+    before = len(fusion.extract()[0])
+    wall = BoxWorld(room(screen=((0.5, 0.9, 0.0), (3.5, 1.0, 2.5))))
+    frame, _ = wall.frame(look_at((2.0, 0.4, 1.2), (2.0, 2.0, 1.0)))
+    for _ in range(5):
+        fusion.carve(empty_of(frame))
+    assert len(fusion.extract()[0]) > 0.995 * before
+
+
+def test_an_empty_frame_is_nothing():
+    fusion = Fusion(FusionConfig())
+    frame, _ = BoxWorld(room()).frame(look_at((2, 2, 1), (3, 2, 1)))
+    blind = type(frame)(0, 0, frame.color, np.zeros_like(frame.depth_m), frame.intrinsics, frame.T_map_camera)
+    fusion.integrate(blind)
+    assert fusion.carve(empty_of(blind)) == 0
+    assert len(fusion) == 0
+    assert Surface(fusion).update() == []
+    assert fusion.extract()[0].shape == (0, 3)
