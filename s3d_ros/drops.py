@@ -39,7 +39,7 @@ DROPS: Mapping[str, str] = {
 
 # What was used all the same, but that its owner should know of.
 NOTES: Mapping[str, str] = {
-    "gap": "a pause between two colour images was longer than frames.pose_gap_s",
+    "gap": "a pause between two colour images was longer than half a second",
     "restart": "the stamps went back by more than frames.max_jump_back_s (a looping bag?): pairing started afresh",
     "depth_resized": "depth came in another size than colour and was resized",
     "depth_frame_differs": "depth was in another frame than colour: it may not be registered to it",

@@ -24,6 +24,7 @@ from s3d_ros.transforms import TransformSource
 from s3d_ros.types import Arrival, Frame, Instances, Intrinsics
 
 _NS = 1_000_000_000
+_GAP_NS = _NS // 2
 _OFFLINE_WAIT_S = 5.0  # a recording may hold its poses late; there nothing is lost by waiting longer
 _OFFLINE_PENDING = 10  # times max_pending
 
@@ -113,7 +114,7 @@ class FrameAssembler:
                 return self.tally.drop("color_duplicate", f"stamp {stamp_ns / _NS:.3f}")
             elif stamp_ns < newest:
                 return self.tally.drop("color_out_of_order", f"{(newest - stamp_ns) / _NS:.3f} s late")
-            elif stamp_ns - newest > self.config.pose_gap_s * _NS:
+            elif stamp_ns - newest > _GAP_NS:
                 self.tally.note("gap", f"{(stamp_ns - newest) / _NS:.2f} s")
         self._newest_color = stamp_ns
         self._pending.append(_Pending(self._next_index, stamp_ns, color, frame_id))

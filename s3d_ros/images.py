@@ -91,7 +91,12 @@ def decode_image(
         samples = samples.copy()
     if layout.channels > 1:
         samples = samples.reshape(height, width, layout.channels)
-    return samples if layout.to_rgb is None else np.asarray(cv2.cvtColor(samples, layout.to_rgb))
+    if layout.to_rgb is None:
+        return samples
+    try:
+        return np.asarray(cv2.cvtColor(samples, layout.to_rgb))
+    except cv2.error as error:  # packed and Bayer formats need even sizes
+        raise ImageError(f"{width}x{height} pixels can't be {encoding}") from error
 
 
 def _bytes_of(data: Any) -> U8:
@@ -140,7 +145,10 @@ def _decode_compressed_depth(image_format: str, flat: U8) -> NDArray[np.generic]
 
 
 def _imdecode(flat: U8, image_format: str) -> NDArray[Any]:
-    image = cv2.imdecode(flat, cv2.IMREAD_UNCHANGED) if flat.size else None
+    try:
+        image = cv2.imdecode(flat, cv2.IMREAD_UNCHANGED) if flat.size else None
+    except cv2.error:  # sizes in its header that no image has
+        image = None
     if image is None:
         raise ImageError(f"{flat.size} bytes with the format {image_format!r} are no readable JPEG or PNG")
     return np.asarray(image)

@@ -26,6 +26,7 @@ class Lack(enum.StrEnum):
     TOO_EARLY = "too_early"  # before the first sample that is kept
     TOO_LATE = "too_late"  # after the newest sample: it may still come
     GAP = "gap"  # the samples around it are too far apart
+    NO_SAMPLE = "no_sample"  # none of this very stamp, where nothing may be interpolated
 
 
 class TransformError(LookupError):
@@ -37,7 +38,7 @@ class TransformError(LookupError):
 
     @property
     def may_come(self) -> bool:
-        return self.lack not in (Lack.TOO_EARLY, Lack.GAP)
+        return self.lack not in (Lack.TOO_EARLY, Lack.GAP, Lack.NO_SAMPLE)
 
 
 class TransformSource(Protocol):
@@ -57,7 +58,10 @@ class TransformSource(Protocol):
 
 
 class PoseTrack:
-    """One moving pose: samples by stamp, bounded in time, interpolated between neighbours."""
+    """One moving pose: samples by stamp, bounded in time, interpolated between neighbours.
+
+    max_gap_s: between samples further apart nothing is interpolated; 0: nothing ever is.
+    """
 
     def __init__(self, history_s: float = 30.0, max_gap_s: float = math.inf, max_jump_back_s: float = 1.0) -> None:
         self._history_ns = int(history_s * _NS)
@@ -109,6 +113,8 @@ class PoseTrack:
             )
         if after == 0:
             raise TransformError(Lack.TOO_EARLY, f"{(self._stamps[0] - stamp_ns) / _NS:.3f} s before the first")
+        if self._max_gap_s == 0:
+            raise TransformError(Lack.NO_SAMPLE, "there is none of this very stamp")
         a, b = self._stamps[after - 1], self._stamps[after]
         if b - a > self._max_gap_s * _NS:
             raise TransformError(Lack.GAP, f"in a gap of {(b - a) / _NS:.2f} s (at most {self._max_gap_s:g} s)")

@@ -1,0 +1,64 @@
+"""What all kinds of recordings share: their messages go through the same assembler as a live robot's."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from s3d_ros.config import FramesConfig
+from s3d_ros.frames import FrameAssembler
+from s3d_ros.types import Arrival
+
+
+class RecordingError(ValueError):
+    """A recording that can't be used; the message says what it is, what it lacks and what to do."""
+
+
+class AssembledRecording(ABC):
+    """A recording whose messages go through a FrameAssembler; its kinds say how it is fed."""
+
+    def __init__(self, name: str, config: FramesConfig, frame_count: int | None, frame_id: str = "map") -> None:
+        self.name = name
+        self.config = config
+        self.frame_count = frame_count
+        self._frame_id = frame_id
+        self._assembler: FrameAssembler | None = None
+
+    @property
+    def has_instances(self) -> bool:
+        return False
+
+    @property
+    def frame_id(self) -> str:
+        found = self._assembler.poses.map_frame if self._assembler else ""
+        return found or self._frame_id
+
+    @property
+    def drops(self) -> Counter[str]:
+        return self._assembler.drops if self._assembler else Counter()
+
+    @property
+    def notes(self) -> Counter[str]:
+        return self._assembler.notes if self._assembler else Counter()
+
+    @property
+    def restarts(self) -> int:
+        return self._assembler.restarts if self._assembler else 0
+
+    def sentences(self) -> list[str]:
+        return self._assembler.tally.sentences() if self._assembler else []
+
+    def arrivals(self, keep: Callable[[int], bool] | None = None) -> Iterator[Arrival]:
+        assembler = FrameAssembler(self.config, offline=True, expect_instances=self.has_instances, keep=keep)
+        self._assembler = assembler
+        for _ in self._feed(assembler):
+            yield from assembler.pop()
+        yield from assembler.finish()
+
+    def __iter__(self) -> Iterator[Arrival]:
+        return self.arrivals()
+
+    @abstractmethod
+    def _feed(self, assembler: FrameAssembler) -> Iterator[None]:
+        """Feed the assembler; yield whenever something may have become complete."""
