@@ -99,7 +99,11 @@ def read_questions(path: Path) -> list[tuple[str, Question]]:
 
 def answer_all(asked: list[tuple[str, Question]], scene: Scene, answerer: Answerer) -> list[dict[str, Any]]:
     """Answer each question; return the rows of ``answers.json``."""
-    return [answer_json(name, answerer.answer(question, scene)) for name, question in asked]
+    return [
+        answer_json(name, answerer.answer(question, scene))
+        | {"question": question.text, "options": list(question.options)}
+        for name, question in asked
+    ]
 
 
 def answer_json(name: str, answer: Answer) -> dict[str, Any]:

@@ -78,6 +78,7 @@ class RunWriter:
             write_bev(self.out, scene.bev, scene)
         for view in scene.views:
             write_view(self.out / "frames", view, scene)
+        _write_json(self.out / "views.json", [_view_json(v, first_ns) for v in scene.views])
         _write_json(self.out / "report.json", report)
 
 
@@ -106,7 +107,12 @@ def write_view(folder: Path, view: ViewFrame, scene: Scene) -> None:
     image = decode_jpeg(view.jpeg)
     alive = {o.id for o in scene.objects}
     marked = draw(image, [m for m in view.markers if m.object_id in alive])
-    cv2.imwrite(str(folder / f"view-{view.id:04d}.jpg"), marked[..., ::-1])
+    cv2.imwrite(str(folder / view_name(view.id)), marked[..., ::-1])
+
+
+def view_name(view_id: int) -> str:
+    """Return the file name of a marked view frame."""
+    return f"view-{view_id:04d}.jpg"
 
 
 def decode_jpeg(jpeg: bytes) -> U8:
@@ -190,6 +196,20 @@ def _object_json(o: SceneObject, first_ns: int) -> dict[str, Any]:
         "observations": o.observations,
         "first_seen_s": round((o.first_seen_ns - first_ns) / 1e9, 6),
         "last_seen_s": round((o.last_seen_ns - first_ns) / 1e9, 6),
+    }
+
+
+def _view_json(view: ViewFrame, first_ns: int) -> dict[str, Any]:
+    k = view.intrinsics
+    return {
+        "id": view.id,
+        "file": f"frames/{view_name(view.id)}",
+        "time_s": round((view.stamp_ns - first_ns) / 1e9, 6),
+        "width": k.width,
+        "height": k.height,
+        "intrinsics": [k.fx, k.fy, k.cx, k.cy],
+        "T_map_camera": _rounded(view.T_map_camera, 6),
+        "markers": [{"id": m.object_id, "u": round(m.u, 1), "v": round(m.v, 1)} for m in view.markers],
     }
 
 
