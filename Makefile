@@ -4,6 +4,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 SLOW ?= 1
+# What a parent from another such environment, or a sourced ROS, has set would mix with what is in .venv
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONPATH
+ifdef ROS_DISTRO
+unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH LD_LIBRARY_PATH
+endif
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
 .DEFAULT_GOAL := help

@@ -16,9 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "s3d_ros"
 NEEDS_ROS = ("s3d_ros.ros", "s3d_ros.offline.play")
-EXECUTABLES = {
-    "mapper", "answerer", "detections_converter", "s3d", "replay", "simulate", "play", "evaluate", "ask",
-}  # fmt: skip
+NODES = {"mapper", "answerer", "detections_converter"}
+COMMANDS = {"s3d", "replay", "simulate", "play", "evaluate", "ask", "demo", "bench"}
 
 
 def module_names() -> list[str]:
@@ -204,7 +203,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_colcon_installs_executables_and_folders(installed: Path):
     programs = installed / "lib" / "s3d_ros"
-    assert {p.name for p in programs.iterdir()} == EXECUTABLES
+    assert {p.name for p in programs.iterdir()} == NODES | COMMANDS
     assert all(os.access(p, os.X_OK) for p in programs.iterdir())
     for folder in ("launch", "config"):
         assert (installed / "share" / "s3d_ros" / folder).is_dir() == (ROOT / folder).is_dir()
@@ -226,7 +225,7 @@ def test_colcon_installs_messages_and_modules_into_one_package(installed: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(EXECUTABLES))
+@pytest.mark.parametrize("name", sorted(NODES | COMMANDS))
 def test_executables_name_modules_that_exist(name: str, installed: Path):
     text = (installed / "lib" / "s3d_ros" / name).read_text()
     (module,) = re.findall(r"^from (s3d_ros\.[\w.]+) import \w+$", text, re.MULTILINE)
