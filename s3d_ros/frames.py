@@ -222,10 +222,8 @@ class FrameAssembler:
                 continue
             if flush or self._is_final(best, pending.stamp_ns):
                 pending.depth, pending.depth_frame_id = self._depths.pop(best)
-        if self._newest_color is None:
-            return
         wanted = [p.stamp_ns for p in unpaired if p.depth is None]
-        horizon = self._newest_color - self._tolerance_ns
+        horizon = (self._newest_color or 0) - self._tolerance_ns
         self._forget_depths(
             stamp
             for stamp in self._depths

@@ -142,8 +142,9 @@ class MessageRouter:
 
     def feed(self, role: Role | str, msg: Any) -> None:
         """Take one message of the topic with this role. Images are decoded only once they become frames."""
+        read = self._readers[Role(role)]
         try:
-            self._readers[Role(role)](msg)
+            read(msg)
         except PoseError as error:
             self.assembler.tally.drop("pose_invalid", error)
         except (AttributeError, TypeError, ValueError, OverflowError) as error:

@@ -78,7 +78,10 @@ class PoseFinder:
             return self._from_tree(stamp_ns, camera)
         if self._source == "topic" or waited_s < _SETTLE_S:
             return self._from_topic(stamp_ns, camera)
-        found = self._from_tree(stamp_ns, camera)
+        try:
+            found = self._from_tree(stamp_ns, camera)
+        except Lacking as lack:  # a pose may come yet, whatever /tf lacks
+            raise Lacking("pose_missing", f"no pose came, and {lack}", may_come=True) from None
         self._source = "tf"
         return found
 

@@ -178,6 +178,9 @@ class TransformBuffer:
                 known = ", ".join(sorted(self._frames)) or "none"
                 raise TransformError(Lack.UNKNOWN_FRAME, f"the frame {frame!r} is unknown; known are {known}")
         up_target, up_source = self._chain(target), self._chain(source)
+        for chain in (up_target, up_source):
+            if chain[-1] in self._parents:
+                raise TransformError(Lack.NO_CONNECTION, f"the frames form a loop: {' below '.join(chain)}")
         common = next((frame for frame in up_source if frame in up_target), None)
         if common is None:
             raise TransformError(
@@ -193,7 +196,7 @@ class TransformBuffer:
     def _chain(self, frame: str) -> list[str]:
         chain = [frame]
         while (parent := self._parents.get(chain[-1])) is not None:
-            if parent in chain:  # somebody publishes a loop: stop where it closes
+            if parent in chain:  # a loop: stop where it closes
                 break
             chain.append(parent)
         return chain
