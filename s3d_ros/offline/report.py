@@ -2,48 +2,41 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jinja2
 import numpy as np
 
 from s3d_ros.drops import DROPS
-from s3d_ros.geometry import invert, project, transform
-from s3d_ros.markers import place_on_bev, plate_size, text_height_px
-from s3d_ros.offline.run import RunError, load_scene
+from s3d_ros.geometry import transform
+from s3d_ros.offline.report_files import read_json
+from s3d_ros.offline.report_map import draw_bev, read_bev
+from s3d_ros.offline.report_views import read_views, thumbnail
+from s3d_ros.offline.run import load_scene
 from s3d_ros.offline.timeline import Timeline, read_timeline
-from s3d_ros.types import U8, Bev, Intrinsics, Scene, SceneObject
-
-_BEV_WIDTH = 1000  # units of the drawing
-_BEV_LARGEST_SCALE = 12.0
-_BEV_MARGIN_M = 0.25
-_VIEW_WIDTH = 640
-_THUMBNAIL = (88, 64)
+from s3d_ros.types import Bev, Scene, SceneObject
 
 
 def write_report(run: Path) -> None:
     """Write ``report.html`` from the other files of a run. What the run lacks is left out. Raises RunError."""
     scene = load_scene(run)
-    bev = _read_bev(run)
-    views = _views(run)
+    bev = read_bev(run)
+    views = read_views(run)
     hues = object_hues(scene.objects)
     page = _environment().get_template("report.html.j2")
-    stats = _read_json(run / "report.json") or {}
-    first_ns = int(_read_json(run / "objects.json").get("first_stamp_ns", 0))
+    stats = read_json(run / "report.json") or {}
+    first_ns = int(read_json(run / "objects.json").get("first_stamp_ns", 0))
     seen = read_timeline(run / "tracks.jsonl", scene.merged)
     html = page.render(
         name=stats.get("recording") or run.resolve().name,
         scene=scene,
         stats=stats,
         figures=_figures(scene, stats, seen),
-        bev=None if bev is None else _draw_bev(bev, scene, hues),
+        bev=None if bev is None else draw_bev(bev, scene, hues),
         objects=[_row(o, scene, bev, views, hues, first_ns) for o in scene.objects],
         views=[{k: v for k, v in view.items() if k != "image"} for view in views],
         answers=_answers(run, scene),
@@ -67,57 +60,6 @@ def _hue(number: int) -> int:
     return round(205 + 137.508 * number) % 360  # the golden angle: far from all that came before
 
 
-# --- what was read ----------------------------------------------------------------------------------------------
-
-
-def _read_json(path: Path) -> Any:
-    if not path.exists():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path} is damaged ({error})") from error
-
-
-def _read_bev(run: Path) -> Bev | None:
-    """Read the bird's-eye view, cut to what is known; None when there is none."""
-    data = _read_json(run / "bev.json")
-    image = cv2.imread(str(run / "bev.png")) if data else None
-    if data is None or image is None or not image.any():
-        return None
-    color, edge_m = image[..., ::-1], float(data["resolution_m"])
-    margin = math.ceil(_BEV_MARGIN_M / edge_m)
-    v, u = np.nonzero(color.max(axis=2))
-    top, bottom = max(v.min() - margin, 0), min(v.max() + 1 + margin, color.shape[0])
-    left, right = max(u.min() - margin, 0), min(u.max() + 1 + margin, color.shape[1])
-    color = np.ascontiguousarray(color[top:bottom, left:right])
-    x, y = data["origin"]
-    return Bev(
-        color=color,
-        height_m=np.full(color.shape[:2], np.nan, np.float32),
-        occupancy=np.full(color.shape[:2], -1, np.int8),
-        resolution_m=edge_m,
-        origin_xy=(x + left * edge_m, y + (image.shape[0] - bottom) * edge_m),
-        T_bev_map=np.array(data.get("T_bev_map", np.eye(4)), dtype=np.float64),
-        floor_m=float(data.get("floor_m", math.nan)),
-        ceiling_cut_m=math.inf,
-    )
-
-
-def _views(run: Path) -> list[dict[str, Any]]:
-    """Read the marked view frames, by time."""
-    views = []
-    for view in sorted(_read_json(run / "views.json") or [], key=lambda v: v["time_s"]):
-        image = cv2.imread(str(run / view["file"]))
-        if image is None:
-            continue
-        scale = min(1.0, _VIEW_WIDTH / image.shape[1])
-        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
-        ids = sorted(m["id"] for m in view["markers"])
-        views.append({**view, "image": image, "uri": _uri(small, ".jpg", 82), "ids": ids})
-    return views
-
-
 # --- what is shown ----------------------------------------------------------------------------------------------
 
 
@@ -135,67 +77,6 @@ def _figures(scene: Scene, stats: Mapping[str, Any], seen: Timeline) -> list[tup
     if "peak_memory_mb" in stats:
         figures.append((f"{stats['peak_memory_mb'] / 1024:.1f}", "GB", "memory at most"))
     return figures
-
-
-def _draw_bev(bev: Bev, scene: Scene, hues: Mapping[int, int]) -> dict[str, Any]:
-    """Lay out the bird's-eye view as a drawing: picture, footprints, numbers, grid of metres, robot."""
-    height, width = bev.color.shape[:2]
-    scale = min(_BEV_WIDTH / width, _BEV_LARGEST_SCALE)
-    known = bev.color.any(axis=2)
-    rgba = np.dstack([bev.color[..., ::-1], np.where(known, 255, 0).astype(np.uint8)])
-
-    def drawn(points_map: Any) -> np.ndarray:
-        return (bev.to_pixels(points_map) + 0.5) * scale
-
-    text_px = text_height_px(640)
-    by_id = {o.id: o for o in scene.objects}
-    marks = []
-    for m in place_on_bev(bev, scene.objects, scale):
-        thing = by_id[m.object_id]
-        w, h = plate_size(m.object_id, text_px)
-        outline = cv2.convexHull(drawn(thing.box.corners()).astype(np.float32))[:, 0]
-        anchor = drawn(thing.box.center)[0]
-        aside = bool(np.hypot(anchor[0] - m.u, anchor[1] - m.v) > text_px)
-        marks.append(
-            {
-                "id": m.object_id,
-                "label": thing.label,
-                "hue": hues[thing.id],
-                "outline": " ".join(f"{x:.1f},{y:.1f}" for x, y in outline.tolist()),
-                "area": float(cv2.contourArea(outline)),
-                "x": round(m.u, 1),
-                "y": round(m.v, 1),
-                "w": w,
-                "h": h,
-                "anchor": [round(float(v), 1) for v in anchor] if aside else None,
-            }
-        )
-    x0, y0 = bev.origin_xy
-    metre = scale / bev.resolution_m
-    step = next(s for s in (1, 2, 5, 10, 20, 50, 100) if metre * s > 50)
-    x_lines = range(math.ceil(x0 / step) * step, math.floor(x0 + width * bev.resolution_m) + 1, step)
-    y_lines = range(math.ceil(y0 / step) * step, math.floor(y0 + height * bev.resolution_m) + 1, step)
-    return {
-        "uri": _uri(rgba, ".png"),
-        "width": round(width * scale),
-        "height": round(height * scale),
-        "marks": sorted(marks, key=lambda m: -m["area"]),
-        "x_lines": [(x, round((x - x0) * metre, 1)) for x in x_lines],
-        "y_lines": [(y, round((height * bev.resolution_m - (y - y0)) * metre, 1)) for y in y_lines],
-        "metre": round(metre, 2),
-        "robot": _robot(scene, bev, drawn),
-        "size_m": (width * bev.resolution_m, height * bev.resolution_m),
-    }
-
-
-def _robot(scene: Scene, bev: Bev, drawn: Any) -> dict[str, float] | None:
-    """Return where the last pose is on the drawing and where it heads, in degrees clockwise from up."""
-    if scene.T_map_robot is None:
-        return None
-    forward = scene.T_map_robot[:3, 2 if scene.robot_is_camera else 0]
-    (u, v), (ahead_u, ahead_v) = drawn(np.stack([scene.T_map_robot[:3, 3], scene.T_map_robot[:3, 3] + forward]))
-    heading = math.degrees(math.atan2(ahead_u - u, v - ahead_v))
-    return {"x": round(float(u), 1), "y": round(float(v), 1), "heading": round(heading, 1)}
 
 
 def _row(
@@ -227,52 +108,13 @@ def _row(
         "first_s": (thing.first_seen_ns - first_ns) / 1e9,
         "last_s": (thing.last_seen_ns - first_ns) / 1e9,
         "observations": thing.observations,
-        "picture": _thumbnail(thing, views),
+        "picture": thumbnail(thing, views),
     }
-
-
-def _thumbnail(thing: SceneObject, views: list[dict[str, Any]]) -> str | None:
-    """Cut the object from the view frame that shows it largest, among those that mark it."""
-    best: tuple[float, Any] = (0.0, None)
-    for view in views:
-        if thing.id not in view["ids"]:
-            continue
-        k = Intrinsics(view["width"], view["height"], *view["intrinsics"])
-        corners = transform(invert(np.array(view["T_map_camera"])), thing.box.corners())
-        pixels, depth = project(corners, k)
-        mark = next(m for m in view["markers"] if m["id"] == thing.id)
-        if (depth <= 0.05).any():  # partly behind the camera
-            low, high = np.array([0.0, 0.0]), np.array([k.width, k.height], dtype=float)
-        else:
-            low, high = pixels.min(axis=0), pixels.max(axis=0)
-        low, high = np.minimum(low, (mark["u"], mark["v"])), np.maximum(high, (mark["u"], mark["v"]))
-        size = np.clip(high, 0, (k.width, k.height)) - np.clip(low, 0, (k.width, k.height))
-        visible = float(np.prod(size) / max(np.prod(high - low), 1.0))
-        if np.prod(size) * visible**2 > best[0]:
-            best = (float(np.prod(size) * visible**2), (view, low, high))
-    if best[1] is None:
-        return None
-    return _cut(*best[1])
-
-
-def _cut(view: Mapping[str, Any], low: np.ndarray, high: np.ndarray) -> str:
-    """Cut a rectangle with some air around it, in the thumbnail's shape, from a view's picture."""
-    image: U8 = view["image"]
-    rows, columns = image.shape[:2]
-    middle, (w, h) = (low + high) / 2, np.maximum((high - low) * 1.2, 60)
-    aspect = _THUMBNAIL[0] / _THUMBNAIL[1]
-    w, h = min(max(w, h * aspect), columns), min(max(h, w / aspect), rows)
-    w, h = min(w, h * aspect), min(h, w / aspect)
-    left = int(np.clip(middle[0] - w / 2, 0, columns - w))
-    top = int(np.clip(middle[1] - h / 2, 0, rows - h))
-    cut = image[top : top + int(h), left : left + int(w)]
-    size = (2 * _THUMBNAIL[0], 2 * _THUMBNAIL[1])
-    return _uri(cv2.resize(cut, size, interpolation=cv2.INTER_AREA), ".jpg", 72)
 
 
 def _answers(run: Path, scene: Scene) -> list[dict[str, Any]]:
     """Read the answers, with the objects that are still on the map."""
-    rows = _read_json(run / "answers.json") or []
+    rows = read_json(run / "answers.json") or []
     labels = {o.id: o.label for o in scene.objects}
     for row in rows:
         named = [scene.find(i) for i in row.get("objects", ())]
@@ -343,14 +185,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Any:
                 yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _uri(image: U8, kind: str, quality: int = 0) -> str:
-    """Encode a picture (BGR or BGRA) as a data URI."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if kind == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 9]
-    _, data = cv2.imencode(kind, image, options)
-    mime = {".jpg": "image/jpeg", ".png": "image/png"}[kind]
-    return f"data:{mime};base64,{base64.b64encode(data.tobytes()).decode('ascii')}"
 
 
 def _environment() -> jinja2.Environment:
