@@ -84,8 +84,7 @@ class BevMap:
         floor, cut = self._heights.floor_m, self._heights.ceiling_cut_m
         self._draw(dirty)
         if self._heights.settle(self.config.resolution_m) and (
-            abs(self._heights.floor_m - floor) > 0.05
-            or not np.isclose(self._heights.ceiling_cut_m, cut, atol=0.1)
+            abs(self._heights.floor_m - floor) > 0.05 or not np.isclose(self._heights.ceiling_cut_m, cut, atol=0.1)
         ):
             self._draw(set(self._tile_blocks))
         return True
@@ -152,9 +151,12 @@ class BevMap:
         g["obstacle"].ravel()[flat[drive]] = True
         shown = height < self._heights.ceiling_cut_m
         flat, height, colors = flat[shown], height[shown], colors[shown]
-        order = np.argsort(height)  # of points in one cell the highest comes last, and stays
-        g["height"].ravel()[flat[order]] = height[order]
-        g["color"].reshape(-1, 3)[flat[order]] = colors[order]
+        top = np.full(g.shape, -np.inf, np.float32).ravel()
+        np.maximum.at(top, flat, height)
+        highest = height >= top[flat]
+        flat = flat[highest]
+        g["height"].ravel()[flat] = height[highest]
+        g["color"].reshape(-1, 3)[flat] = colors[highest]
 
 
 def _fill_pinholes(color: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

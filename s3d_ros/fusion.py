@@ -105,6 +105,13 @@ class Fusion:
         keys, self._dirty = self._dirty, set()
         return self.index.coordinates(keys)
 
+    def inside_counts(self, coords: I32) -> tuple[I64, I64]:
+        """Return how many voxels of each block (N,) lie inside of things, and how many are known at all."""
+        slots = self._slots(coords)
+        known = self._gather("weight", slots) > self.weight_threshold
+        inside = known & (self._gather("tsdf", slots) < 0)
+        return inside.reshape(len(slots), -1).sum(axis=1), known.reshape(len(slots), -1).sum(axis=1)
+
     def blocks(self, coords: I32) -> tuple[F32, F32, F32]:
         """Return tsdf (N, B, B, B), weight (N, B, B, B) and colour (N, B, B, B, 3) in 0..255, axes z, y, x.
 

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from s3d_ros.config import ObjectsConfig
+from s3d_ros.geometry import inside_box
 from s3d_ros.lifting import LiftedPoints
 from s3d_ros.track import Track
 from s3d_ros.types import F32, F64, I32, I64, U16, Instances, ObjectState, SceneObject
@@ -25,6 +26,7 @@ _MERGE_AFTER_S = 0.3
 _LONGEST_STEP_S = 0.2
 _BOXES_AT_ONCE = 6
 _GONE_SHARE = 0.2  # of its voxels left: the rest was seen to be empty
+_INSIDE_SHARE, _INSIDE_MARGIN_M = 0.5, 0.06
 _LABEL_BONUS = 0.1  # label evidence helps a match, it never gates one
 
 
@@ -67,6 +69,7 @@ class ObjectMap:
         names = dict(zip(instances.numbers, zip(instances.labels, instances.scores, strict=True), strict=True))
 
         row_track = self._match(counts, rows, columns, numbers, slots, names)
+        self._match_by_box(points, index, rows, numbers, names, row_track)
         lookup = np.full(len(numbers), NOBODY, np.int32)
         for row in rows.tolist():
             track = row_track.get(row)
@@ -161,6 +164,36 @@ class ObjectMap:
         score[~possible] = 0
         r, c = linear_sum_assignment(-score)
         return {int(rows[i]): self._tracks[int(slots[columns[j]])] for i, j in zip(r, c, strict=True) if possible[i, j]}
+
+    def _match_by_box(
+        self,
+        points: LiftedPoints,
+        index: I64,
+        rows: I64,
+        numbers: U16,
+        names: dict[int, tuple[str, float]],
+        row_track: dict[int, Track],
+    ) -> None:
+        """Match what no overlap explains to an object whose box holds it: its other side, seen for the first time."""
+        free = [r for r in rows.tolist() if r not in row_track]
+        if not free:
+            return
+        taken = {t.slot for t in row_track.values()}
+        for row in free:
+            label = names.get(int(numbers[row]), ("", 0.0))[0]
+            mine = points.xyz[index == row]
+            middle = np.median(mine, axis=0)
+            best, best_share = None, _INSIDE_SHARE
+            for track in self._tracks.values():
+                if track.slot in taken or not label or track.label != label or not track.may_hold(middle):
+                    continue
+                assert track.box is not None
+                share = float(inside_box(mine, track.box, _INSIDE_MARGIN_M).mean())
+                if share >= best_share:
+                    best, best_share = track, share
+            if best is not None:
+                row_track[row] = best
+                taken.add(best.slot)
 
     def _accumulate(self, points: LiftedPoints, owners: I32) -> None:
         """Give the points of matched instances to their objects."""

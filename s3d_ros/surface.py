@@ -9,8 +9,9 @@ import numpy as np
 
 from s3d_ros.fusion import Fusion
 from s3d_ros.tiles import block_keys
-from s3d_ros.types import F32, I32, U8
+from s3d_ros.types import F32, I32, U8, Bools
 
+_NEWS_VOXELS = 4  # of the 512 of a block
 _CHUNK = 512  # blocks extracted at once: bounds the memory, and the time that Python's lock is held
 
 
@@ -19,10 +20,12 @@ class Surface:
 
     def __init__(self, fusion: Fusion) -> None:
         self._fusion = fusion
+        self._extracted: dict[int, tuple[int, int]] = {}  # voxels inside of things, and known ones, back then
         self._points: dict[int, F32] = {}
         self._colors: dict[int, U8] = {}
 
     def reset(self) -> None:
+        self._extracted.clear()
         self._points.clear()
         self._colors.clear()
 
@@ -35,6 +38,9 @@ class Surface:
         changed = self._fusion.take_dirty()
         if not len(changed):
             return []
+        changed = changed[self._really_changed(changed)]
+        if not len(changed):
+            return []
         steps = np.array([[0, 0, 0], [-1, 0, 0], [0, -1, 0], [0, 0, -1]], np.int32)
         around = (changed[:, None] + steps).reshape(-1, 3)
         keys, first = np.unique(block_keys(around), return_index=True)
@@ -43,6 +49,23 @@ class Surface:
             part = slice(start, start + _CHUNK)
             self._extract(around[part], keys[part].tolist())
         return keys.tolist()
+
+    def _really_changed(self, coords: I32) -> Bools:
+        """Return which blocks (N,) lie differently inside or outside of things than when they were last extracted.
+
+        A surface that is seen again moves by fractions of a voxel: not worth drawing it anew.
+        """
+        out = np.zeros(len(coords), bool)
+        for start in range(0, len(coords), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            inside, known = self._fusion.inside_counts(coords[part])
+            for i, key in enumerate(block_keys(coords[part]).tolist()):
+                was = self._extracted.get(key, (-1, -1))
+                now = (int(inside[i]), int(known[i]))
+                if abs(now[0] - was[0]) >= _NEWS_VOXELS or abs(now[1] - was[1]) >= _NEWS_VOXELS:
+                    self._extracted[key] = now
+                    out[start + i] = True
+        return out
 
     def get(self, keys: Iterable[int]) -> tuple[F32, U8]:
         """Return the points and colours of these blocks together."""

@@ -75,9 +75,7 @@ class TileIndex:
         return coords[self._visible(centers, intrinsics, T_camera_map, far_m, self.block_m * 0.87)]
 
     @staticmethod
-    def _visible(
-        points: F64, intrinsics: Intrinsics, T_camera_map: F64, far_m: float, radius_m: float
-    ) -> np.ndarray:
+    def _visible(points: F64, intrinsics: Intrinsics, T_camera_map: F64, far_m: float, radius_m: float) -> np.ndarray:
         """Which spheres around points (N, 3) meet the view's pyramid, (N,) bool."""
         p = points @ T_camera_map[:3, :3].T + T_camera_map[:3, 3]
         k = intrinsics

@@ -107,6 +107,12 @@ class Track:
         wide = max(k.width / k.fx, k.height / k.fy)
         return bool(-radius < p[2] < empty.far_m + radius and np.hypot(p[0], p[1]) < wide * max(p[2], 0) + 2 * radius)
 
+    def may_hold(self, point: F64) -> bool:
+        """Whether a point (3,) is near enough to lie in the box."""
+        return self.box is not None and bool(
+            np.linalg.norm(point - self.box.center) < 0.1 + np.linalg.norm(self.box.size) / 2
+        )
+
     def absorb(self, other: Track, voxels: I64) -> None:
         """Take over all that is known of another object that turned out to be this one."""
         if other.id:
