@@ -182,12 +182,15 @@ def questions(
     out: Annotated[Path, typer.Option("--out", "-o", help="file for the questions")],
     key: Annotated[Path, typer.Option("--key", "-k", help="file for the right answers")],
     seed: Annotated[int, typer.Option(help="the same seed makes the same questions")] = 0,
+    per_kind: Annotated[int, typer.Option(min=1, help="questions of each kind at most")] = 6,
 ) -> None:
     """Make questions and their right answers from the truth of a simulated home."""
-    from s3d_ros.offline.questions import write_questions
+    from s3d_ros.offline.questions import make_questions, write_questions
+    from s3d_ros.offline.truth import load_truth
 
-    count = write_questions(truth, out, key, seed=seed)
-    typer.echo(f"{count} questions in {out}; answer them with  s3d replay BAG --out RUN --questions {out}")
+    made = make_questions(load_truth(truth), seed, per_kind)
+    write_questions(made, out, key)
+    typer.echo(f"{len(made)} questions in {out}; answer them with  s3d replay BAG --out RUN --questions {out}")
 
 
 @app.command(rich_help_panel="Questions")
@@ -197,11 +200,18 @@ def evaluate(
     key: Annotated[
         Path | None, typer.Option("--key", "-k", help="right answers, as `s3d questions` wrote them")
     ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="JSON file for all figures")] = None,
 ) -> None:
     """Score a run against the truth: objects, boxes, identities and answers."""
-    from s3d_ros.offline.evaluate import evaluate as score
+    import json
 
-    score(run, truth, key)
+    from s3d_ros.offline.evaluate import evaluate as score
+    from s3d_ros.offline.evaluate import show_evaluation
+
+    result = score(run, truth, key)
+    if out is not None:
+        out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    show_evaluation(result)
 
 
 @app.command(rich_help_panel="See and measure")
@@ -341,7 +351,7 @@ def tell_answer(answer: Answer, scene: Scene) -> None:
 def _print_json(answer: Answer) -> None:
     import json
 
-    from s3d_ros.offline.replay import answer_json
+    from s3d_ros.offline.answers import answer_json
 
     typer.echo(json.dumps(answer_json("", answer), ensure_ascii=False))
 
