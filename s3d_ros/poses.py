@@ -33,7 +33,8 @@ class FoundPose:
 class PoseFinder:
     """Keeps poses and transforms, and says where camera and base were.
 
-    map_frame: wanted; empty: it becomes the frame that poses are given in, or else "map" or the root of the frames.
+    map_frame: wanted; empty: it becomes the frame that poses are given in, or else "map" or the root of the frames
+    once something below it moves.
     """
 
     def __init__(self, config: FramesConfig, map_frame: str = "", transforms: TransformSource | None = None) -> None:
@@ -139,8 +140,8 @@ class PoseFinder:
         if not camera:
             raise Lacking("transform_missing", "the colour images name no frame: set frames.camera_frame")
         target = self.map_frame or ("map" if self.transforms.has("map") else self.transforms.root(camera))
-        if target == camera:
-            raise Lacking("transform_missing", f"/tf says nothing about the camera's frame {camera!r} yet")
+        if not self.map_frame and not self.transforms.moves(camera):  # above it is only the robot itself so far
+            raise Lacking("transform_missing", f"/tf does not move the camera's frame {camera!r} yet", may_come=True)
         try:
             T_map_camera = self.transforms.lookup(target, camera, stamp_ns)
         except TransformError as lack:

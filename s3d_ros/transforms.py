@@ -56,6 +56,10 @@ class TransformSource(Protocol):
         """Return the topmost frame above ``frame``: itself, if nothing is known above it."""
         ...
 
+    def moves(self, frame: str) -> bool:
+        """Return whether anything between ``frame`` and its root moves."""
+        ...
+
 
 class PoseTrack:
     """One moving pose: samples by stamp, bounded in time, interpolated between neighbours.
@@ -168,6 +172,10 @@ class TransformBuffer:
     def root(self, frame: str) -> str:
         """Return the topmost frame above ``frame``: itself, if nothing is known above it."""
         return self._chain(frame)[-1]
+
+    def moves(self, frame: str) -> bool:
+        """Return whether anything between ``frame`` and its root moves."""
+        return any(child in self._tracks for child in self._chain(frame))
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> F64:
         """Return T_target_source (4, 4) at the stamp. Raises TransformError, whose message names the frames."""

@@ -415,13 +415,22 @@ def test_poses_from_tf() -> None:
 
 @pytest.mark.parametrize(
     ("frame_id", "words"),
-    [("", "images name no frame: set frames.camera_frame"), ("lens", "says nothing about the camera's frame 'lens'")],
+    [("", "images name no frame: set frames.camera_frame"), ("lens", "does not move the camera's frame 'lens' yet")],
 )
 def test_tf_that_does_not_know_the_camera(frame_id: str, words: str) -> None:
     made = assembler(FramesConfig(pose_source="tf"), poses=False)
     made.add_transform("odom", "base_link", T0, at())
     assert feed(made, T0, frame_id=frame_id) == [] and made.finish() == []
     assert made.drops == {"transform_missing": 1} and words in made.tally.details["transform_missing"]
+
+
+def test_a_camera_on_a_robot_of_which_nothing_is_known_yet_is_not_taken_as_standing_still() -> None:
+    made = assembler(FramesConfig(pose_source="tf"), poses=False)
+    made.add_transform("base_link", "optical", 0, T_BASE_CAMERA, static=True)
+    assert feed(made, T0, frame_id="optical") == []
+    made.add_transform("odom", "base_link", T0, at(3))
+    (arrival,) = made.pop()
+    assert np.allclose(arrival.frame.T_map_camera, at(3) @ T_BASE_CAMERA) and made.frame_id == "odom"
 
 
 def test_auto_prefers_the_pose_topic_and_settles_on_tf_without_one() -> None:
@@ -652,7 +661,7 @@ def test_a_frame_of_640x480_takes_well_under_3_ms() -> None:
     took, arrivals = [], 0
     for i in range(90):
         t = T0 + i * 33_333_333
-        begin = time.perf_counter()
+        begin = time.thread_time()  # what others do on the machine plays no part
         made.add_camera_info(t, k)
         for j in range(4):
             made.add_pose(t - 5 * MS + j * 10 * MS, at(i / 30), "map")
@@ -661,6 +670,6 @@ def test_a_frame_of_640x480_takes_well_under_3_ms() -> None:
         arrivals += len(made.pop())
         made.add_instances(Instances(t, numbers, (1, 2), ("cup", "cup"), (1.0, 1.0)))
         arrivals += len(made.pop())
-        took.append(time.perf_counter() - begin)
+        took.append(time.thread_time() - begin)
     assert arrivals == 180 and not made.drops
     assert statistics.median(took) < 0.003

@@ -16,9 +16,12 @@ class RecordingError(ValueError):
 
 
 class AssembledRecording(ABC):
-    """A recording whose messages go through a FrameAssembler; its kinds say how it is fed."""
+    """A recording whose messages go through a FrameAssembler; its kinds say how it is fed.
 
-    def __init__(self, name: str, config: FramesConfig, frame_count: int | None, frame_id: str = "map") -> None:
+    frame_id: the frame that its poses are in, empty where it has no name.
+    """
+
+    def __init__(self, name: str, config: FramesConfig, frame_count: int | None, frame_id: str = "") -> None:
         self.name = name
         self.config = config
         self.frame_count = frame_count
@@ -31,8 +34,7 @@ class AssembledRecording(ABC):
 
     @property
     def frame_id(self) -> str:
-        found = self._assembler.poses.map_frame if self._assembler else ""
-        return found or self._frame_id
+        return self._frame_id or "map"
 
     @property
     def drops(self) -> Counter[str]:
@@ -50,7 +52,13 @@ class AssembledRecording(ABC):
         return self._assembler.tally.sentences() if self._assembler else []
 
     def arrivals(self, keep: Callable[[int], bool] | None = None) -> Iterator[Arrival]:
-        assembler = FrameAssembler(self.config, offline=True, expect_instances=self.has_instances, keep=keep)
+        assembler = FrameAssembler(
+            self.config,
+            map_frame=self._frame_id,
+            offline=True,
+            expect_instances=self.has_instances,
+            keep=keep,
+        )
         self._assembler = assembler
         for _ in self._feed(assembler):
             yield from assembler.pop()

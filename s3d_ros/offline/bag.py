@@ -33,7 +33,8 @@ class BagRecording(AssembledRecording):
             try:
                 chosen = choose_images(bag.topics, topics)
                 camera = config.camera_frame or bag.topic(chosen.color).frame
-                source, pose = choose_pose(bag.topics, chosen, bag.tree(chosen), camera, config.pose_source)
+                tree = bag.tree(chosen)
+                source, pose = choose_pose(bag.topics, chosen, tree, camera, config.pose_source)
             except TopicError as error:
                 raise RecordingError(
                     f"{path} is a rosbag2, but {error}. Name the topics if they are called otherwise, or record "
@@ -41,10 +42,10 @@ class BagRecording(AssembledRecording):
                 ) from None
             self.topics = replace(chosen, pose=pose)
             count = min(bag.topic(chosen.color).count, bag.topic(chosen.depth).count)
-            frame_id = bag.topic(pose).frame if pose else ""
+            frame_id = bag.topic(pose).frame if pose else tree.fixed_frame(camera)
         rectified = config.rectified or "image_rect" in chosen.color
         config = replace(config, pose_source=source, rectified=rectified)
-        super().__init__(path.name, config, count, frame_id or "map")
+        super().__init__(path.name, config, count, frame_id)
 
     @property
     def has_instances(self) -> bool:

@@ -87,6 +87,11 @@ class Tree:
             chain.append(parent)
         return chain
 
+    def fixed_frame(self, frame: str) -> str:
+        """Return the frame that is taken as fixed for what is seen in ``frame``: "map", or the topmost one."""
+        chain = self.chain(frame)
+        return "map" if "map" in chain else chain[-1]
+
     def moves(self, frame: str) -> bool:
         """Return whether anything above the frame moves."""
         return any(f in self.moving for f in self.chain(frame))
