@@ -101,13 +101,16 @@ def decode_image(
 
 def _bytes_of(data: Any) -> U8:
     try:
-        flat = np.frombuffer(data, np.uint8)
+        return np.frombuffer(data, np.uint8)
     except (TypeError, ValueError, BufferError):  # a list of numbers, or an empty or strided buffer
-        try:
-            flat = np.ascontiguousarray(data, dtype=np.uint8).reshape(-1)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ImageError(f"the image's data are not bytes: {error}") from error
-    return flat
+        pass
+    try:
+        values = np.asarray(data)
+        if values.size and not (np.issubdtype(values.dtype, np.integer) and 0 <= values.min() <= values.max() < 256):
+            raise ImageError(f"the image's data are not bytes, but {values.dtype}")
+        return np.ascontiguousarray(values, dtype=np.uint8).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise ImageError(f"the image's data are not bytes: {error}") from error
 
 
 def decode_compressed(image_format: str, data: Any) -> NDArray[np.generic]:
