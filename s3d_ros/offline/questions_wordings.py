@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Wording:
-    """One way to ask. ``of_several``: it says what to do when there are several of a category."""
+    """One way to ask. ``of_several``: of a category with several things it plainly means the nearest one."""
 
     text: str
     split: str
@@ -139,7 +139,7 @@ WORDINGS: dict[str, tuple[Wording, ...]] = {
     ),
     "object_rel_distance": _wordings(
         [
-            "Measuring from the closest point of each object, which of these objects ({bare}) is the closest to the "
+            "*Measuring from the closest point of each object, which of these objects ({bare}) is the closest to the "
             "{target}?",
             "*Measuring from the closest point of each object, which of these objects ({bare}) is the closest to the "
             "{target}?\nIf there are multiple instances of an object category, measure to the closest.",
@@ -149,7 +149,8 @@ WORDINGS: dict[str, tuple[Wording, ...]] = {
             "Which object is closest to the {target}, {any}?",
             "What is the closest thing to the {target} among {all}?",
             "Out of {all}, which one is nearest the {target}?",
-            "Which one of the options is the closest to the {target}?",
+            "*Which one of the options is the closest to the {target}?",
+            "*Which is nearer to the {target} than the others: {bare}?",
             "*Which of these is nearest to the {target}: {bare}? Take the closest one where there are several.",
         ],
         [
@@ -157,9 +158,9 @@ WORDINGS: dict[str, tuple[Wording, ...]] = {
             "Of {all}, which stands nearest to the {target}?",
             "Which is the least far from the {target}: {any}?",
             "Looking at {all}, which of them has the shortest distance to the {target}?",
-            "Pick the object that is nearest to the {target} from these: {bare}.",
+            "*Pick the object that is nearest to the {target} from these: {bare}.",
             "What's closest to the {target}: {any}?",
-            "Which of the following is at the smallest distance from the {target}?",
+            "*Which of the following is at the smallest distance from the {target}?",
             "What is the {target} closest to: {any}?",
             "Tell me which of {all} lies nearest the {target}.",
             "*Among {bare}, which is closest to the {target}, counting the nearest one of each kind?",
