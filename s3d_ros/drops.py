@@ -31,6 +31,7 @@ DROPS: Mapping[str, str] = {
     "restart": "an image still waited when the stamps went back",
     "instances_without_frame": "instances came for an image that did not become a frame",
     "instances_duplicate": "instances came a second time for the same image",
+    "instances_frame": "instances were of another camera's image than the colour images",
     "instances_size": "the image of instance numbers had a shape that does not fit the colour image",
     "instances_unreadable": "instances could not be read: their image, or lists of unlike length",
     "message_unreadable": "a message was not what its topic's type says",

@@ -79,6 +79,7 @@ class FrameAssembler:
         self._pending: deque[_Pending] = deque()
         self._depths: dict[int, tuple[LazyImage, str]] = {}
         self._newest_color: int | None = None
+        self._color_frame = ""
         self._newest_depth: int | None = None
         self._depth_period: int | None = None
         self._next_index = 0
@@ -116,7 +117,7 @@ class FrameAssembler:
                 return self.tally.drop("color_out_of_order", f"{(newest - stamp_ns) / _NS:.3f} s late")
             elif stamp_ns - newest > _GAP_NS:
                 self.tally.note("gap", f"{(stamp_ns - newest) / _NS:.2f} s")
-        self._newest_color = stamp_ns
+        self._newest_color, self._color_frame = stamp_ns, frame_id
         self._pending.append(_Pending(self._next_index, stamp_ns, color, frame_id))
         self._next_index += 1
         if len(self._pending) > self._limit:
@@ -174,10 +175,12 @@ class FrameAssembler:
         except (PoseError, ValueError) as error:
             self.tally.drop("transform_invalid", error)
 
-    def add_instances(self, instances: Instances) -> None:
-        """Add the 2D instances of one colour image, with its stamp."""
+    def add_instances(self, instances: Instances, frame_id: str = "") -> None:
+        """Add the 2D instances of one colour image, with its stamp and, where known, its frame."""
         self.received["instances"] += 1
-        self._instances.add(instances)
+        if frame_id and self._color_frame and frame_id != self._color_frame:
+            return self.tally.drop("instances_frame", f"{frame_id!r}, colour is of {self._color_frame!r}")
+        return self._instances.add(instances)
 
     # ------------------------------------------------------------------ what comes out
 

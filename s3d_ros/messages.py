@@ -168,6 +168,12 @@ class MessageRouter:
 
     def _pose(self, msg: Any) -> None:
         pose = pose_of(msg)
+        config = self.assembler.config
+        if hasattr(msg, "child_frame_id") and not (pose.child or config.pose_child_frame or config.extrinsic):
+            # Whose pose it is would be anybody's guess, and the camera's the worst one.
+            what = f"{msg.header.frame_id!r} names no child_frame_id: set frames.pose_child_frame"
+            self.assembler.tally.drop("extrinsic_missing", f"an odometry in {what}")
+            return
         self.assembler.add_pose(pose.stamp_ns, pose.T, pose.parent, pose.child)
 
     def _tf(self, msg: Any, static: bool = False) -> None:
@@ -185,6 +191,6 @@ class MessageRouter:
 
     def _instances(self, msg: Any) -> None:
         try:
-            self.assembler.add_instances(instances_of(msg))
+            self.assembler.add_instances(instances_of(msg), frame_of(msg.header.frame_id))
         except (ImageError, MessageError) as error:
             self.assembler.tally.drop("instances_unreadable", error)

@@ -133,6 +133,28 @@ def test_bad_messages_are_counted_and_good_ones_still_come_through() -> None:
     assert arrival.frame.color[0, 0].tolist() == [77, 100, 50] and arrival.frame.T_map_camera[0, 3] == 4
 
 
+def test_an_odometry_that_does_not_say_whose_pose_it_is_is_not_the_cameras() -> None:
+    assembler = FrameAssembler(FramesConfig())
+    MessageRouter(assembler).feed("pose", bags.odometry(0, at(), child=""))
+    assert assembler.drops == {"extrinsic_missing": 1} and assembler.received["pose"] == 0
+    assert "set frames.pose_child_frame" in assembler.tally.details["extrinsic_missing"]
+    said = FrameAssembler(FramesConfig(pose_child_frame="base_link"))
+    MessageRouter(said).feed("pose", bags.odometry(0, at(), child=""))
+    assert not said.drops and said.received["pose"] == 1
+
+
+def test_instances_of_another_camera_are_dropped() -> None:
+    assembler = FrameAssembler(FramesConfig())
+    router = MessageRouter(assembler)
+    router.feed("color", bags.color_image(0))
+    msg = bags.instances(0, np.array([[0, 3]]), {3: "cup"})
+    router.feed("instances", msg)
+    msg.header.frame_id = "rear_camera"
+    router.feed("instances", msg)
+    assert assembler.drops == {"instances_frame": 1}
+    assert assembler.tally.details["instances_frame"] == f"'rear_camera', colour is of '{bags.OPTICAL}'"
+
+
 def test_another_reader_of_images_can_be_put_in() -> None:
     read = []
 
