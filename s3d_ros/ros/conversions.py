@@ -1,0 +1,333 @@
+"""Every message field that the nodes write or read back: values of ``types.py`` to messages, and messages to values.
+
+Needs the message packages, not rclpy. (Sensor messages are read by ``s3d_ros/messages.py``, live and from bags.)
+Big arrays go into messages as ``array.array``: rclpy copies these at once, and lists element by element.
+"""
+
+from __future__ import annotations
+
+import array
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Vector3
+from nav_msgs.msg import OccupancyGrid
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from s3d_ros.geometry import ROTATION_TOLERANCE, PoseError, pose_matrix, quaternion
+from s3d_ros.msg import BevInfo, SceneObjectArray, ViewMarker
+from s3d_ros.msg import SceneObject as SceneObjectMsg
+from s3d_ros.msg import ViewFrame as ViewFrameMsg
+from s3d_ros.types import (
+    F32,
+    F64,
+    U8,
+    Bev,
+    Intrinsics,
+    Marker,
+    ObjectState,
+    OrientedBox,
+    Scene,
+    SceneObject,
+    ViewFrame,
+)
+
+MAX_LABELS = 5  # the leading categories that a message carries
+
+
+# --- small ones --------------------------------------------------------------------------------
+
+
+def time_msg(stamp_ns: int) -> Time:
+    """Convert integer nanoseconds."""
+    seconds, nanoseconds = divmod(int(stamp_ns), 1_000_000_000)
+    return Time(sec=seconds, nanosec=nanoseconds)
+
+
+def stamp_ns(time: Time) -> int:
+    """Return a message's stamp in nanoseconds."""
+    return int(time.sec) * 1_000_000_000 + int(time.nanosec)
+
+
+def header_msg(stamp: int, frame_id: str) -> Header:
+    """Make a header of a stamp in nanoseconds."""
+    return Header(stamp=time_msg(stamp), frame_id=frame_id)
+
+
+def pose_msg(T: F64) -> Pose:
+    """Convert a rigid transform (4, 4)."""
+    x, y, z, w = (float(v) for v in quaternion(T))
+    px, py, pz = (float(v) for v in T[:3, 3])
+    return Pose(position=Point(x=px, y=py, z=pz), orientation=Quaternion(x=x, y=y, z=z, w=w))
+
+
+def pose_of(pose: Pose) -> F64:
+    """Return (4, 4). Raises PoseError for a quaternion that is none."""
+    p, q = pose.position, pose.orientation
+    return pose_matrix((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
+
+
+def buffer_of(values: np.ndarray, code: str) -> array.array[Any]:
+    """Copy an array's memory into an ``array.array`` of the given type code."""
+    out: array.array[Any] = array.array(code)
+    out.frombytes(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+    return out
+
+
+# --- objects -----------------------------------------------------------------------------------
+
+
+def object_msgs(objects: Sequence[SceneObject]) -> list[SceneObjectMsg]:
+    """Convert objects; of their labels the leading ones. 300 take about 8 ms, so send what changed."""
+    if not objects:
+        return []
+    axes = np.stack([o.box.axes for o in objects])
+    mirrored = np.linalg.det(axes) < 0
+    axes[mirrored, 2] *= -1  # the same box, as a rotation can say it
+    turns = Rotation.from_matrix(axes.transpose(0, 2, 1)).as_quat().tolist()
+    return [_object_msg(o, turn) for o, turn in zip(objects, turns, strict=True)]
+
+
+def _object_msg(thing: SceneObject, turn: Sequence[float]) -> SceneObjectMsg:
+    msg = SceneObjectMsg()  # filled in place: keyword arguments build every nested message twice
+    msg.id, msg.state = thing.id, int(thing.state)
+    msg.aliases = array.array("I", thing.aliases)
+    msg.label, msg.label_confidence = thing.label, thing.label_confidence
+    scores = sorted(thing.label_scores.items(), key=lambda item: -item[1])[:MAX_LABELS]
+    msg.labels = [label for label, _ in scores]
+    msg.label_scores = array.array("f", [score for _, score in scores])
+    p, q, s = msg.pose.position, msg.pose.orientation, msg.size
+    p.x, p.y, p.z = thing.box.center.tolist()
+    q.x, q.y, q.z, q.w = turn
+    s.x, s.y, s.z = thing.box.size.tolist()
+    msg.confidence = float(thing.confidence)
+    msg.first_seen, msg.last_seen = time_msg(thing.first_seen_ns), time_msg(thing.last_seen_ns)
+    msg.observations = thing.observations
+    return msg
+
+
+def objects_of(msgs: Sequence[SceneObjectMsg]) -> tuple[SceneObject, ...]:
+    """Convert objects back. Raises PoseError for a quaternion that is none."""
+    if not msgs:
+        return ()
+    turns = np.array([[getattr(m.pose.orientation, k) for k in "xyzw"] for m in msgs])
+    bad = ~(np.abs(np.linalg.norm(turns, axis=1) - 1) < ROTATION_TOLERANCE)
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise PoseError(f"object {msgs[first].id}: the quaternion {turns[first].tolist()} is no rotation")
+    axes = Rotation.from_quat(turns).as_matrix().transpose(0, 2, 1)
+    return tuple(_object_of(m, a) for m, a in zip(msgs, axes, strict=True))
+
+
+def _object_of(msg: SceneObjectMsg, axes: F64) -> SceneObject:
+    p, s = msg.pose.position, msg.size
+    return SceneObject(
+        id=msg.id,
+        label=msg.label,
+        box=OrientedBox(np.array([p.x, p.y, p.z]), np.array([s.x, s.y, s.z]), axes),
+        label_scores=dict(zip(msg.labels, msg.label_scores, strict=True)),
+        aliases=tuple(msg.aliases),
+        state=ObjectState(msg.state),
+        confidence=msg.confidence,
+        first_seen_ns=stamp_ns(msg.first_seen),
+        last_seen_ns=stamp_ns(msg.last_seen),
+        observations=msg.observations,
+    )
+
+
+def objects_msg(
+    scene: Scene,
+    map_id: int,
+    objects: Sequence[SceneObject] | None = None,
+    removed: Iterable[int] = (),
+    bev_stamp_ns: int = 0,
+    view_revisions: Mapping[int, int] | None = None,
+) -> SceneObjectArray:
+    """Make the array of a scene: all of it (``objects`` None), or only what changed.
+
+    The scene's own stamp and robot pose are sent; for changes, pass a scene that carries the newest ones.
+    """
+    full = objects is None
+    views = view_revisions or {}
+    msg = SceneObjectArray(
+        header=header_msg(scene.stamp_ns, scene.frame_id),
+        map_id=map_id,
+        map_version=scene.map_version,
+        full=full,
+        objects=object_msgs(scene.objects if objects is None else objects),
+        removed_ids=sorted(removed),
+        up=Vector3(x=float(scene.up[0]), y=float(scene.up[1]), z=float(scene.up[2])),
+        floor_area_m2=float(scene.floor_area_m2),
+        robot_is_camera=scene.robot_is_camera,
+        bev_stamp=time_msg(bev_stamp_ns),
+        view_ids=list(views) if full else [],
+        view_revisions=list(views.values()) if full else [],
+    )
+    if scene.T_map_robot is not None:
+        msg.robot_pose = PoseStamped(header=msg.header, pose=pose_msg(scene.T_map_robot))
+    return msg
+
+
+def scene_of(msg: SceneObjectArray) -> Scene:
+    """Return the scene that an array tells of, without pictures: its objects are all, or those that changed."""
+    objects = objects_of(msg.objects)
+    return Scene(
+        map_version=int(msg.map_version),
+        stamp_ns=stamp_ns(msg.header.stamp),
+        frame_id=msg.header.frame_id,
+        up=np.array([msg.up.x, msg.up.y, msg.up.z]),
+        objects=objects,
+        floor_area_m2=float(msg.floor_area_m2),
+        T_map_robot=pose_of(msg.robot_pose.pose) if msg.robot_pose.header.frame_id else None,
+        robot_is_camera=bool(msg.robot_is_camera),
+        merged={alias: o.id for o in objects for alias in o.aliases},
+    )
+
+
+# --- pictures ----------------------------------------------------------------------------------
+
+
+def image_msg(image: U8, header: Header, encoding: str = "rgb8") -> Image:
+    """Convert (H, W, 3) or (H, W) to an image message; 16 bit is written in this machine's byte order."""
+    channels = image.shape[2] if image.ndim == 3 else 1
+    return Image(
+        header=header,
+        height=image.shape[0],
+        width=image.shape[1],
+        encoding=encoding,
+        is_bigendian=int(sys.byteorder == "big"),
+        step=image.shape[1] * channels * image.itemsize,
+        data=buffer_of(image, "B"),
+    )
+
+
+def camera_info_msg(intrinsics: Intrinsics, header: Header) -> CameraInfo:
+    """Convert the intrinsics of a rectified camera."""
+    i = intrinsics
+    return CameraInfo(
+        header=header,
+        height=i.height,
+        width=i.width,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=[i.fx, 0.0, i.cx, 0.0, i.fy, i.cy, 0.0, 0.0, 1.0],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[i.fx, 0.0, i.cx, 0.0, 0.0, i.fy, i.cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
+
+
+def marker_msgs(markers: Sequence[Marker]) -> list[ViewMarker]:
+    """Convert markers."""
+    return [ViewMarker(object_id=m.object_id, u=float(m.u), v=float(m.v)) for m in markers]
+
+
+def bev_info_msg(bev: Bev, header: Header, map_id: int, map_version: int) -> BevInfo:
+    """Say where the picture from above lies in the map. ``header``: that of the image."""
+    return BevInfo(
+        header=header,
+        map_id=map_id,
+        map_version=map_version,
+        pose=pose_msg(bev.T_bev_map.T),  # a pure rotation: its inverse is its transpose
+        resolution_m=bev.resolution_m,
+        width=bev.color.shape[1],
+        height=bev.color.shape[0],
+        origin_x_m=float(bev.origin_xy[0]),
+        origin_y_m=float(bev.origin_xy[1]),
+        floor_m=float(bev.floor_m),
+        ceiling_cut_m=float(bev.ceiling_cut_m),
+    )
+
+
+def grid_msg(bev: Bev, header: Header) -> OccupancyGrid:
+    """Make the grid that planners read; its cell (0, 0) is the lower left of the picture, at the floor's height."""
+    grid = OccupancyGrid(header=header)
+    grid.info.map_load_time = header.stamp
+    grid.info.resolution = bev.resolution_m
+    grid.info.height, grid.info.width = bev.occupancy.shape
+    corner = np.eye(4)
+    corner[:3, 3] = *bev.origin_xy, bev.floor_m
+    grid.info.origin = pose_msg(bev.T_bev_map.T @ corner)
+    grid.data = buffer_of(bev.occupancy[::-1], "b")
+    return grid
+
+
+def bev_of(info: BevInfo, image: Image, grid: OccupancyGrid) -> Bev:
+    """Put the picture from above together again. Heights are not sent: they are NaN.
+
+    Raises ValueError when the three don't belong together.
+    """
+    height, width = int(info.height), int(info.width)
+    sizes = {(height, width), (image.height, image.width), (grid.info.height, grid.info.width)}
+    stamps = {stamp_ns(m.header.stamp) for m in (info, image, grid)}
+    if len(sizes) > 1 or len(stamps) > 1:
+        raise ValueError(f"the parts of the bird's-eye view differ: sizes {sizes}, stamps {stamps}")
+    return Bev(
+        color=np.frombuffer(image.data, np.uint8).reshape(height, width, 3),
+        height_m=np.full((height, width), np.nan, np.float32),
+        occupancy=np.frombuffer(grid.data, np.int8).reshape(height, width)[::-1],
+        resolution_m=float(info.resolution_m),
+        origin_xy=(float(info.origin_x_m), float(info.origin_y_m)),
+        T_bev_map=pose_of(info.pose).T,
+        floor_m=float(info.floor_m),
+        ceiling_cut_m=float(info.ceiling_cut_m),
+    )
+
+
+def view_msg(view: ViewFrame, frame_id: str, map_id: int, map_version: int) -> ViewFrameMsg:
+    """Convert a view frame."""
+    msg = ViewFrameMsg(
+        header=header_msg(view.stamp_ns, frame_id),
+        id=view.id,
+        revision=view.revision,
+        map_id=map_id,
+        map_version=map_version,
+        pose=pose_msg(view.T_map_camera),
+        markers=marker_msgs(view.markers),
+    )
+    msg.camera_info = camera_info_msg(view.intrinsics, msg.header)
+    msg.image.header = msg.header
+    msg.image.format = "jpeg"
+    msg.image.data = array.array("B", view.jpeg)
+    return msg
+
+
+def view_of(msg: ViewFrameMsg) -> ViewFrame:
+    """Convert a view frame back."""
+    info = msg.camera_info
+    return ViewFrame(
+        id=int(msg.id),
+        revision=int(msg.revision),
+        stamp_ns=stamp_ns(msg.header.stamp),
+        jpeg=bytes(msg.image.data),
+        intrinsics=Intrinsics(info.width, info.height, info.k[0], info.k[4], info.k[2], info.k[5]),
+        T_map_camera=pose_of(msg.pose),
+        markers=tuple(Marker(int(m.object_id), float(m.u), float(m.v)) for m in msg.markers),
+    )
+
+
+def cloud_msg(points: F32, colors: U8, header: Header) -> PointCloud2:
+    """Convert points (N, 3) in metres and colours (N, 3) RGB, as RViz reads them (x, y, z, rgb)."""
+    packed = np.empty((len(points), 4), np.float32)
+    packed[:, :3] = points
+    wide = colors.astype(np.uint32)
+    packed.view(np.uint32)[:, 3] = wide[:, 0] << 16 | wide[:, 1] << 8 | wide[:, 2]
+    fields = [
+        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+        for i, name in enumerate(("x", "y", "z", "rgb"))
+    ]
+    return PointCloud2(
+        header=header,
+        height=1,
+        width=len(points),
+        fields=fields,
+        is_bigendian=sys.byteorder == "big",
+        point_step=16,
+        row_step=16 * len(points),
+        is_dense=True,
+        data=buffer_of(packed, "B"),
+    )

@@ -1,0 +1,161 @@
+"""The thread between the mapper's callbacks and the pipeline. Free of rclpy.
+
+Callbacks put messages in and return; the thread decodes, pairs and maps them. When it is late it drops frames, the
+oldest first, and counts them: a map of the present is worth more than one of a second ago.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from s3d_ros.frames import FrameAssembler
+from s3d_ros.messages import MessageRouter, Role
+from s3d_ros.pipeline import FrameResult, Pipeline
+from s3d_ros.types import Arrival, Frame, Instances
+
+IMAGES = (Role.COLOR, Role.DEPTH, Role.INSTANCES)
+MAX_IMAGES = 240  # that wait to be paired: two seconds of three streams at 30 Hz, with room
+IDLE_S = 0.05  # how often the thread looks for instances from elsewhere when nothing arrives
+
+LATE = {
+    "late": "the mapper was busy with an earlier frame (see max_late_frames)",
+    "overrun": "images came faster than they could be paired",
+}
+
+
+class DepthSegmenter(Protocol):
+    """Finds instances in depth, beside the pipeline; see ``segment_process``."""
+
+    def offer(self, frame: Frame, up: Any) -> None:
+        """Take a frame if it is time and nothing is under way."""
+
+    def take(self) -> tuple[Frame, Instances] | None:
+        """Return what has become ready."""
+
+
+class MappingWorker:
+    """Owns assembler and pipeline: nobody else touches them.
+
+    on_frame: called in the thread after each frame, or a frame's late instances, with the pipeline's result.
+    on_fault: called with an exception that the pipeline raised; the frame is counted, the thread goes on.
+    """
+
+    def __init__(
+        self,
+        assembler: FrameAssembler,
+        pipeline: Pipeline,
+        on_frame: Callable[[Frame, FrameResult, bool], None],
+        *,
+        on_fault: Callable[[BaseException], None],
+        segmenter: DepthSegmenter | None = None,
+        max_late_frames: int = 4,
+        instances_timeout_s: float | None = None,
+    ) -> None:
+        """instances_timeout_s: depth is segmented only after so long without given instances; None: always."""
+        self.assembler = assembler
+        self.pipeline = pipeline
+        self.counts: Counter[str] = Counter()  # fused, segmented, late, overrun, failed
+        self.busy_s = 0.0
+        self._router = MessageRouter(assembler)
+        self._on_frame, self._on_fault = on_frame, on_fault
+        self._segmenter = segmenter
+        self._max_late = max_late_frames
+        self._timeout_s = instances_timeout_s
+        self._given_at = time.monotonic()
+        self._inbox: deque[tuple[Role, Any]] = deque()
+        self._orders: deque[Callable[[], None]] = deque()
+        self._images = 0
+        self._news = threading.Condition()
+        self._stopping = False
+        self._ready: deque[Arrival] = deque()
+        self._left_out: deque[int] = deque(maxlen=1000)  # frames whose late instances are of no use
+        self._thread = threading.Thread(target=self._run, name="mapping", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread after the frame it is at; waits at most five seconds."""
+        with self._news:
+            self._stopping = True
+            self._news.notify()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5.0)
+
+    def feed(self, role: Role, msg: Any) -> None:
+        """Take a message; from any thread, at once."""
+        with self._news:
+            if role in IMAGES:
+                if self._images >= MAX_IMAGES:
+                    self.counts["overrun"] += 1
+                    return
+                self._images += 1
+            self._inbox.append((role, msg))
+            self._news.notify()
+
+    def order(self, work: Callable[[], None]) -> None:
+        """Have something done by the thread, between two frames."""
+        with self._news:
+            self._orders.append(work)
+            self._news.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._news:
+                if not (self._inbox or self._orders or self._ready or self._stopping):
+                    self._news.wait(IDLE_S)
+                if self._stopping:
+                    return
+                messages, self._inbox = self._inbox, deque()
+                orders, self._orders = self._orders, deque()
+                self._images = 0
+            for work in orders:
+                self._ready.clear()
+                self._guarded(work)
+            self._guarded(self._pair, messages)
+            if self._ready:
+                start = time.perf_counter()
+                arrival = self._ready.popleft()
+                self._guarded(self._map, arrival.frame, arrival.instances, arrival.is_new)
+                self.busy_s += time.perf_counter() - start
+            if self._segmenter is not None and (found := self._segmenter.take()) is not None:
+                self.counts["segmented"] += 1
+                self._guarded(self._map, *found, False)
+
+    def _pair(self, messages: deque[tuple[Role, Any]]) -> None:
+        for role, msg in messages:
+            if role is Role.INSTANCES:
+                self._given_at = time.monotonic()
+            self._router.feed(role, msg)
+        self._ready.extend(self.assembler.pop())
+        waiting = sum(a.is_new for a in self._ready)
+        while waiting > self._max_late:
+            oldest = self._ready.popleft()
+            if oldest.is_new:
+                waiting -= 1
+                self.counts["late"] += 1
+                self._left_out.append(oldest.frame.index)
+
+    def _map(self, frame: Frame, instances: Instances | None, is_new: bool) -> None:
+        if not is_new and frame.index in self._left_out:
+            return
+        result = self.pipeline.process(frame, instances, is_new)
+        self.counts["fused"] += int(is_new)
+        if is_new and instances is None and self._segmenter is not None and self._nobody_gives():
+            self._segmenter.offer(frame, self.pipeline.up)
+        self._on_frame(frame, result, is_new)
+
+    def _nobody_gives(self) -> bool:
+        return self._timeout_s is None or time.monotonic() - self._given_at > self._timeout_s
+
+    def _guarded(self, work: Callable[..., None], *args: Any) -> None:
+        try:
+            work(*args)
+        except Exception as error:  # one broken frame must not end the map
+            self.counts["failed"] += 1
+            self._on_fault(error)

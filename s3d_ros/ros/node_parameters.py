@@ -1,0 +1,21 @@
+"""The nodes' own parameters; the pipeline's come from ``config.py``. ``config/s3d.yaml`` shows them all."""
+
+from s3d_ros.ros.params import NodeParameter
+
+MAPPER = (
+    NodeParameter("image_transport", "raw", "of colour and depth", options=("raw", "compressed")),
+    NodeParameter(
+        "pose_type",
+        "auto",
+        "type of the topic pose; auto: what is published there",
+        options=("auto", "PoseStamped", "PoseWithCovarianceStamped", "Odometry", "TransformStamped"),
+    ),
+    NodeParameter("max_late_frames", 4, "frames that wait for the pipeline at most; the oldest goes first", 1, 1000),
+    NodeParameter("cloud_period_s", 2.0, "the cloud is sent at most this often, while somebody listens", 0.1, 3600),
+    NodeParameter("instances_timeout_s", 3.0, "segmenter auto: so long without instances, depth is segmented", 0, 3600),
+)
+
+ANSWERER = (
+    NodeParameter("max_waiting", 32, "questions that wait at most; more get the error BUSY", 1, 1000),
+    NodeParameter("deadline_s", 30.0, "for questions that bring none", 0.05, 3600),
+)
