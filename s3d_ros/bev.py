@@ -13,9 +13,9 @@ from s3d_ros.grid import GrowingGrid
 from s3d_ros.heights import Heights
 from s3d_ros.surface import Surface
 from s3d_ros.tiles import block_coordinates
-from s3d_ros.types import F64, I64, Bev, Frame
+from s3d_ros.types import F32, F64, I64, U8, Bev, Frame
 
-_AZIMUTHS = 720  # half a degree: at 5 m a wall is met to 4 cm
+_AZIMUTHS = 480  # 0.75 degrees: one or more sampled columns each
 _FLOOR_BAND_M = 0.06
 UNKNOWN, FREE, OCCUPIED = -1, 0, 100
 
@@ -50,7 +50,7 @@ class BevMap:
         """Note the floor plan that a frame looks over: all between the camera and the furthest point each way."""
         camera = transform(self.T_bev_map, frame.T_map_camera[None, :3, 3])[0]
         self._heights.note_camera(camera[2])
-        step = max(1, frame.depth_m.shape[1] // 160)
+        step = max(1, frame.depth_m.shape[1] // 80)
         depth = np.ascontiguousarray(frame.depth_m[step // 2 :: step, step // 2 :: step])
         points = backproject(depth, frame.intrinsics.scaled(depth.shape[1], depth.shape[0]))[depth > 0]
         if not len(points):
@@ -59,20 +59,14 @@ class BevMap:
         reach = np.hypot(ray[:, 0], ray[:, 1])
         bins = ((np.arctan2(ray[:, 1], ray[:, 0]) / (2 * np.pi) + 0.5) * _AZIMUTHS).astype(np.int64) % _AZIMUTHS
         order = np.argsort(reach)
-        furthest = np.zeros(_AZIMUTHS)
-        furthest[bins[order]] = reach[order]  # the last assignment wins: the largest
-        used = np.flatnonzero(furthest)
-        angle = ((used + 0.5) / _AZIMUTHS - 0.5) * 2 * np.pi
-        tips = camera[:2] + furthest[used, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        self._grid.cover(np.vstack([tips, camera[None, :2]]))
-        half = np.pi / _AZIMUTHS
-        left = camera[:2] + furthest[used, None] * np.stack([np.cos(angle - half), np.sin(angle - half)], axis=1)
-        right = camera[:2] + furthest[used, None] * np.stack([np.cos(angle + half), np.sin(angle + half)], axis=1)
-        # One polygon for each run of neighbouring azimuths.
-        runs = np.split(np.arange(len(used)), np.flatnonzero(np.diff(used) > 2) + 1)
-        for run in runs:
-            rim = np.stack([left[run], right[run]], axis=1).reshape(-1, 2)
-            outline = self._grid.cells(np.vstack([camera[None, :2], rim]))
+        furthest = np.full(_AZIMUTHS, -1)
+        furthest[bins[order]] = order  # the last assignment wins: the furthest point
+        used = np.flatnonzero(furthest >= 0)
+        # The points themselves are the corners: along a wall they give the wall, where arcs would reach beyond it.
+        rim = camera[:2] + ray[furthest[used]]
+        self._grid.cover(np.vstack([rim, camera[None, :2]]))
+        for run in np.split(np.arange(len(used)), np.flatnonzero(np.diff(used) > 2) + 1):
+            outline = self._grid.cells(np.vstack([camera[None, :2], rim[run]]))
             cv2.fillPoly(self._grid["seen"], [np.rint(outline).astype(np.int32)], 1)
 
     def update(self, changed: Iterable[int]) -> bool:
@@ -96,7 +90,7 @@ class BevMap:
         g = self._grid
         obstacle, known = g["obstacle"], g["floor"] | (g["seen"] > 0)
         occupancy = np.where(obstacle, OCCUPIED, np.where(known, FREE, UNKNOWN)).astype(np.int8)
-        color, height = _fill_pinholes(g["color"], g["height"])
+        color, height = _fill_gaps(g["color"], g["height"])
         return Bev(
             color=np.flipud(color).copy(),
             height_m=np.flipud(height).copy(),
@@ -114,11 +108,10 @@ class BevMap:
 
     def _register(self, keys: I64) -> set[tuple[int, int]]:
         """Note which tiles the blocks may touch; return these tiles."""
-        tile_m = self._grid.tile_m
         centers = transform(self.T_bev_map, (block_coordinates(keys) + 0.5) * self._block_m)[:, :2]
         reach = self._block_m * 0.87
-        low = np.floor((centers - reach) / tile_m).astype(np.int64)
-        high = np.floor((centers + reach) / tile_m).astype(np.int64)
+        low = self._grid.tiles_at(centers - reach)
+        high = self._grid.tiles_at(centers + reach)
         dirty: set[tuple[int, int]] = set()
         for key, (x0, y0), (x1, y1) in zip(keys.tolist(), low.tolist(), high.tolist(), strict=True):
             for tile in {(x0, y0), (x0, y1), (x1, y0), (x1, y1)}:
@@ -128,8 +121,7 @@ class BevMap:
 
     def _draw(self, tiles: set[tuple[int, int]]) -> None:
         g = self._grid
-        corners = np.array(sorted(tiles), dtype=np.float64)
-        g.cover(np.vstack([corners, corners + 1 - 1e-6]) * g.tile_m)
+        g.cover_tiles(tiles)
         blocks = sorted(set().union(*(self._tile_blocks[t] for t in tiles)))
         points, colors = self._surface.get(blocks)
         dirty = np.zeros(g.shape, bool)
@@ -159,10 +151,13 @@ class BevMap:
         g["color"].reshape(-1, 3)[flat] = colors[highest]
 
 
-def _fill_pinholes(color: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fill single unknown pixels from the brightest neighbour: sampling gaps of the surface, not gaps of knowledge."""
-    known = np.isfinite(height)
-    hole = ~known & (cv2.blur(known.astype(np.float32), (3, 3)) > 0.5)
-    near = cv2.dilate(color, np.ones((3, 3), np.uint8))
-    tall = cv2.dilate(np.where(known, height, -np.inf).astype(np.float32), np.ones((3, 3), np.uint8))
-    return np.where(hole[..., None], near, color), np.where(hole, tall, height)
+def _fill_gaps(color: U8, height: F32) -> tuple[U8, F32]:
+    """Fill small unknown spots from their tallest neighbours: gaps of sampling, at grazing views, not of knowledge."""
+    kernel = np.ones((3, 3), np.uint8)
+    for least_share in (0.4, 0.4, 0.6):
+        known = np.isfinite(height)
+        hole = ~known & (cv2.blur(known.astype(np.float32), (3, 3)) > least_share)
+        tall = cv2.dilate(np.where(known, height, -np.inf).astype(np.float32), kernel)
+        height = np.where(hole, tall, height)
+        color = np.where(hole[..., None], cv2.dilate(color, kernel), color)
+    return color, height

@@ -1,4 +1,4 @@
-"""One typed config per stage. The YAML file, the ROS parameters (``fusion.voxel_size_m``) and the code share these names.
+"""One typed config per stage. The YAML file, the ROS parameters (``fusion.voxel_size_m``) and the code share the names.
 
 ``Config.from_dict`` rejects unknown keys, wrong types and values out of range, naming the key.
 """

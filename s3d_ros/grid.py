@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,11 @@ TILE_CELLS = 64
 
 
 class GrowingGrid:
-    """Layers over x (columns) and y (rows), row 0 at the smallest y. ``origin`` (2,) is the corner of cell (0, 0)."""
+    """Layers over x (columns) and y (rows), row 0 at the smallest y. ``origin`` (2,) is the corner of cell (0, 0).
+
+    Cells are centred on whole multiples of the resolution: the points of a surface lie on the lattice of its voxels,
+    and must not fall on the border of two cells.
+    """
 
     def __init__(self, resolution_m: float, layers: Mapping[str, tuple[tuple[int, ...], Any, Any]]) -> None:
         """layers: name -> (shape of one cell, dtype, value of an unknown cell)."""
@@ -38,11 +42,19 @@ class GrowingGrid:
 
     @property
     def origin(self) -> F64:
-        return self._low * self.tile_m
+        return self._low * self.tile_m - self.resolution_m / 2
+
+    def tiles_at(self, xy: F64) -> I64:
+        """Return the tiles (N, 2) x, y that points (N, 2) lie in."""
+        return np.floor((xy + self.resolution_m / 2) / self.tile_m).astype(np.int64)
+
+    def cover_tiles(self, tiles: Iterable[tuple[int, int]]) -> None:
+        """Grow so that these tiles (x, y) lie inside."""
+        self.cover(np.array(list(tiles), np.float64) * self.tile_m)
 
     def cover(self, xy: F64) -> None:
         """Grow so that the points (N, 2) lie inside."""
-        tiles = np.floor(xy / self.tile_m).astype(np.int64)
+        tiles = self.tiles_at(xy)
         empty = self.shape[0] == 0
         low = tiles.min(axis=0) if empty else np.minimum(self._low, tiles.min(axis=0))
         high = tiles.max(axis=0) + 1 if empty else np.maximum(self._high, tiles.max(axis=0) + 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from s3d_ros.types import F32, F64, I32, U16, Frame
+from s3d_ros.types import F32, F64, I32, U16, Bools, Frame
 
 # Numbers of pixels in configs are those of a 640x480 image.
 REFERENCE_WIDTH, REFERENCE_HEIGHT = 640, 480
@@ -48,9 +48,7 @@ def lift(frame: Frame, instance_image: U16 | None, stride: int) -> LiftedPoints:
     k = frame.intrinsics
     start = min(stride // 2, min(frame.depth_m.shape) - 1)
     depth = frame.depth_m[start::stride, start::stride]
-    good = depth > 0
-    flying = _flying(frame.depth_m)[start::stride, start::stride]
-    v, u = np.nonzero(good & ~flying)
+    v, u = np.nonzero((depth > 0) & ~_flying(frame.depth_m, start, stride))
     z = depth[v, u]
     u, v = u * stride + start, v * stride + start
     T = frame.T_map_camera.astype(np.float32)
@@ -63,18 +61,19 @@ def lift(frame: Frame, instance_image: U16 | None, stride: int) -> LiftedPoints:
     return LiftedPoints(frame.stamp_ns, xyz, instance, pixels, frame.T_map_camera[:3, 3], shape, stride)
 
 
-def _flying(depth: F32) -> np.ndarray:
-    """Which pixels hang between two surfaces, (H, W) bool: real cameras smear depth across an edge."""
+def _flying(depth: F32, start: int, stride: int) -> Bools:
+    """Which of the sampled pixels hang between two surfaces: real cameras smear depth across an edge."""
     r = _FLYING_REACH_PX
     padded = cv2.copyMakeBorder(depth, r, r, r, r, cv2.BORDER_REPLICATE)
-    limit = depth * np.float32(_FLYING_SHARE)
-    h, w = depth.shape
-    out = np.zeros(depth.shape, bool)
-    for before, after in (
-        (padded[r : r + h, :w], padded[r : r + h, 2 * r : 2 * r + w]),
-        (padded[:h, r : r + w], padded[2 * r : 2 * r + h, r : r + w]),
-    ):
-        a, b = depth - before, after - depth
+    here = depth[start::stride, start::stride]
+
+    def neighbour(dv: int, du: int) -> F32:
+        return padded[start + r + dv :: stride, start + r + du :: stride][: here.shape[0], : here.shape[1]]
+
+    limit = here * np.float32(_FLYING_SHARE)
+    out = np.zeros(here.shape, bool)
+    for before, after in ((neighbour(0, -r), neighbour(0, r)), (neighbour(-r, 0), neighbour(r, 0))):
+        a, b = here - before, after - here
         out |= (a > limit) & (b > limit)
         out |= (a < -limit) & (b < -limit) & (after > 0)
     return out

@@ -14,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from s3d_ros.config import ObjectsConfig
 from s3d_ros.geometry import inside_box
 from s3d_ros.lifting import LiftedPoints
+from s3d_ros.timing import Periodic
 from s3d_ros.track import Track
 from s3d_ros.types import F32, F64, I32, I64, U16, Instances, ObjectState, SceneObject
 from s3d_ros.visibility import EmptySpace
@@ -24,6 +25,7 @@ _MERGE_COVER = 0.7
 _MERGE_AFTER_S = 0.3
 # One sight's evidence lasts at most so long: a gap in time is no proof of what happened in it.
 _LONGEST_STEP_S = 0.2
+_ACCUMULATE_S = 0.09
 _BOXES_AT_ONCE = 6
 _GONE_SHARE = 0.2  # of its voxels left: the rest was seen to be empty
 _INSIDE_SHARE, _INSIDE_MARGIN_M = 0.5, 0.06
@@ -43,6 +45,7 @@ class ObjectMap:
         self.voxels = OwnedVoxels(self.config.voxel_size_m)
         self.merged: dict[int, int] = {}  # retired public ID -> survivor
         self._tracks: dict[int, Track] = {}  # by slot: the owner's number in the voxels
+        self._accumulating = Periodic(_ACCUMULATE_S)
         self._next_slot = 1
         self._next_id = 1
         self._merge_evidence_s: dict[tuple[int, int], float] = {}
@@ -57,9 +60,9 @@ class ObjectMap:
 
     def observe(self, points: LiftedPoints, instances: Instances) -> dict[int, int | None]:
         """Match, update and create objects; return instance number -> object ID, None while tentative."""
-        numbers, index = np.unique(points.instance, return_inverse=True)
-        owners = self.voxels.owners(points.xyz)
-        slots, owner_index = np.unique(owners, return_inverse=True)
+        voxels = self.voxels.find(points.xyz)
+        numbers, index = _compact(points.instance)
+        slots, owner_index = _compact(self.voxels.owners_of(voxels))
         counts = np.bincount(index * len(slots) + owner_index, minlength=len(numbers) * len(slots)).reshape(
             len(numbers), len(slots)
         )  # pixels of instance i that object k owns
@@ -79,7 +82,7 @@ class ObjectMap:
             label, score = names.get(int(numbers[row]), ("", 0.0))
             track.see(points, int(counts[row].sum() * points.pixel_area), label, score)
             self._confirm(track)
-        self._accumulate(points, lookup[index])
+        self._accumulate(points, lookup[index], voxels)
         self._weigh_merges(counts, rows, columns, slots, row_track, points.stamp_ns)
         for track in row_track.values():
             track.last_seen_ns = points.stamp_ns
@@ -135,7 +138,7 @@ class ObjectMap:
     def ids_at(self, points: F32) -> I32:
         """Return the public ID of the object that owns each point (N, 3), (N,), 0 where there is none."""
         owners = self.voxels.owners(points)
-        slots, index = np.unique(owners, return_inverse=True)
+        slots, index = _compact(owners)
         ids = [t.id if (t := self._tracks.get(int(s))) is not None and t.public else 0 for s in slots]
         return np.asarray(ids, np.int32)[index]
 
@@ -195,12 +198,13 @@ class ObjectMap:
                 row_track[row] = best
                 taken.add(best.slot)
 
-    def _accumulate(self, points: LiftedPoints, owners: I32) -> None:
-        """Give the points of matched instances to their objects."""
+    def _accumulate(self, points: LiftedPoints, owners: I32, voxels: I64) -> None:
+        """Give the points of matched instances to their objects; not at every frame of a fast camera."""
         mine = owners != NOBODY
-        if not mine.any():
+        newborn = any(not t.has_voxels for t in (self._tracks[s] for s in np.unique(owners[mine]).tolist()))
+        if not mine.any() or not (self._accumulating.due(points.stamp_ns) or newborn):
             return
-        voxels, new_owners = self.voxels.claim(points.xyz[mine], owners[mine])
+        voxels, new_owners = self.voxels.claim(points.xyz[mine], owners[mine], voxels[mine])
         for slot in np.unique(new_owners).tolist():
             self._tracks[slot].add_voxels(voxels[new_owners == slot])
 
@@ -274,3 +278,11 @@ class ObjectMap:
 
     def _resolve(self, object_id: int) -> int:
         return self.merged.get(object_id, object_id)
+
+
+def _compact(values: I32) -> tuple[I32, I64]:
+    """Return the sorted distinct values and each value's index in them: ``np.unique`` without sorting."""
+    present = np.flatnonzero(np.bincount(values))
+    table = np.zeros(int(values.max(initial=0)) + 1, np.int64)
+    table[present] = np.arange(len(present))
+    return present, table[values]

@@ -9,7 +9,8 @@ import numpy as np
 from s3d_ros.types import F64, Bev, Scene, SceneObject, ViewFrame
 
 _BOX_NEWS_M = 0.05
-_BEV_NEWS_CELLS = 25  # fewer changed pixels of the BEV are noise
+# Fewer changed pixels of the BEV are noise; a thing that came or went is news by its object.
+_BEV_NEWS_CELLS, _BEV_NEWS_SHARE = 100, 0.004
 
 
 class SceneBuilder:
@@ -78,4 +79,5 @@ def _bev_news(old: Bev | None, new: Bev | None) -> bool:
     if old.color.shape != new.color.shape:
         return True
     change = np.abs(old.color.astype(np.int16) - new.color).max(axis=2) > 24
-    return bool(np.count_nonzero(change) >= _BEV_NEWS_CELLS)
+    known = np.count_nonzero(np.isfinite(new.height_m))
+    return bool(np.count_nonzero(change) >= max(_BEV_NEWS_CELLS, _BEV_NEWS_SHARE * known))

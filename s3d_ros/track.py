@@ -43,6 +43,10 @@ class Track:
         return self.id > 0 and self.box is not None
 
     @property
+    def has_voxels(self) -> bool:
+        return bool(self._voxels)
+
+    @property
     def seniority(self) -> tuple[float, int]:
         """Smaller is older: the lowest public ID, then the lowest slot."""
         return (self.id or float("inf"), self.slot)

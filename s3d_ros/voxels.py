@@ -41,16 +41,20 @@ class OwnedVoxels:
 
     def owners(self, points: F32) -> I32:
         """Return the owner of each point (N, 3), (N,), NOBODY where there is none."""
-        voxels = self.find(points)
+        return self.owners_of(self.find(points))
+
+    def owners_of(self, voxels: I64) -> I32:
+        """Return the owner of each voxel (N,), NOBODY for -1."""
         return np.where(voxels >= 0, self.owner[voxels], NOBODY).astype(np.int32)
 
-    def claim(self, points: F32, owners: I32) -> tuple[I64, I32]:
+    def claim(self, points: F32, owners: I32, voxels: I64 | None = None) -> tuple[I64, I32]:
         """Add points (N, 3) with their owners (N,); return voxels that changed hands (V,) and their new owners (V,).
 
         A voxel keeps its owner until the votes for others outnumber its own (Boyer-Moore majority vote).
+        voxels: what ``find`` said of these points, where that is known.
         """
-        voxels = self._activate(points)
-        order = np.argsort(voxels, kind="stable")
+        voxels = self._activate(points, self.find(points) if voxels is None else voxels)
+        order = np.argsort(voxels)
         ranked = voxels[order]
         first = np.flatnonzero(np.diff(ranked, prepend=-1))
         unique = ranked[first]
@@ -92,18 +96,20 @@ class OwnedVoxels:
     def _keys(self, points: F32) -> o3c.Tensor:
         return o3c.Tensor.from_numpy(np.floor(points * np.float32(1 / self.voxel_m)).astype(np.int32))
 
-    def _activate(self, points: F32) -> I64:
-        # Open3D's own slots change whenever the hash grows: the value is a number of our own that doesn't.
-        voxels = self.find(points)
-        missing = points[voxels < 0]
-        if not len(missing):
+    def _activate(self, points: F32, voxels: I64) -> I64:
+        """Make the voxels that are -1; return the voxel of each point."""
+        absent = np.flatnonzero(voxels < 0)
+        if not len(absent):
             return voxels
-        rows, fresh = self._hash.activate(self._keys(missing))
+        # Open3D's own slots change whenever the hash grows: the value is a number of our own that doesn't.
+        rows, fresh = self._hash.activate(self._keys(points[absent]))
         new = rows.numpy().astype(np.int64)[fresh.numpy()]  # rows of keys that were there are not told
         self._hash.value_tensor().numpy()[new, 0] = np.arange(self._size, self._size + len(new))
         self._size += len(new)
         self._grow()
-        return self.find(points)
+        voxels = voxels.copy()
+        voxels[absent] = self.find(points[absent])
+        return voxels
 
     def _grow(self) -> None:
         if self._size > len(self.owner):

@@ -76,7 +76,7 @@ def room(**objects: tuple[tuple[float, ...], tuple[float, ...]]) -> dict:
     }
 
 
-def circle(count: int, radius_m: float = 1.6, height_m: float = 1.2, center=(2.0, 2.0), look_z: float = 0.4):
+def circle(count: int, radius_m: float = 1.6, height_m: float = 1.5, center=(2.0, 2.0), look_z: float = 0.4):
     """Yield ``count`` poses around the middle of the room, looking across it."""
     for a in np.linspace(0, 2 * np.pi, count, endpoint=False):
         eye = (center[0] + radius_m * np.cos(a), center[1] + radius_m * np.sin(a), height_m)
