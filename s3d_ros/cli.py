@@ -80,6 +80,8 @@ Topics = Annotated[
         help="name a topic that is not to be guessed. Roles: color, depth, camera_info, pose, tf, tf_static, instances",
     ),
 ]
+Rate = Annotated[float, typer.Option("--rate", "-r", min=0.01, max=100, help="times real time")]
+Limit = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="end after so much of the recording")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="folder that `s3d replay` made")]
 
 
@@ -110,7 +112,7 @@ def replay(
     set_: Settings = None,
 ) -> None:
     """Map a recording: objects, cloud, bird's-eye view, answers and a report page in RUN."""
-    made, names = _config(config, set_), _topics(topic)  # before the import, which takes seconds
+    made, names = _config(config, set_, _default_up(path)), _topics(topic)  # before the import, which takes seconds
     from s3d_ros.offline.replay import replay as run
 
     with _progress("mapping", "frames") as progress:
@@ -121,15 +123,16 @@ def replay(
 @app.command(rich_help_panel="Recordings")
 def play(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="a rosbag2, or a dataset folder")],
-    rate: Annotated[float, typer.Option("--rate", "-r", min=0.01, max=100, help="times real time")] = 1.0,
+    rate: Rate = 1.0,
+    limit: Limit = 3600.0,
     topic: Topics = None,
 ) -> None:
-    """Publish a recording on the live topics, with /clock (start the nodes with use_sim_time)."""
-    from s3d_ros.offline.play import play as run
-
+    """Publish a recording on the live topics, with /clock."""
     names = _topics(topic)
+    from s3d_ros.ros.player import play as run
+
     with _progress("playing", "frames") as progress:
-        run(path, rate=rate, topics=names, progress=progress)
+        run(path, rate=rate, topics=names, progress=progress, limit_s=limit)
 
 
 @app.command(rich_help_panel="Recordings")
@@ -220,13 +223,17 @@ def demo(
         Path | None, typer.Option("--bag", help="a recording of your own: rosbag2, or dataset folder")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="folder for the results")] = Path("runs/demo"),
-    rate: Annotated[float, typer.Option("--rate", "-r", min=0.01, max=100, help="times real time")] = 1.0,
-    limit: Annotated[float, typer.Option("--limit", min=1, help="seconds of the recording to show at most")] = 3600.0,
+    rate: Rate = 1.0,
+    limit: Limit = 3600.0,
 ) -> None:
     """Stream a home over ROS topics to the nodes, ask while the camera moves, show what came of it."""
     from s3d_ros.offline.demo import run_demo
+    from s3d_ros.offline.demo_home import simulated_home
 
-    run_demo(bag, out, rate=rate, limit_s=limit)
+    if bag is None:
+        with _progress("simulating a home", "frames") as progress:
+            bag = simulated_home(out.parent, progress)
+    run_demo(bag, out, up=_default_up(bag), rate=rate, limit_s=limit)
 
 
 @app.command(
@@ -244,13 +251,13 @@ def bench(context: typer.Context) -> None:
 # --- helpers ----------------------------------------------------------------------------------------------------
 
 
-def _config(path: Path | None, settings: Sequence[str] | None) -> Config:
-    """Read the config file and lay single settings over it. Raises ConfigError."""
+def _config(path: Path | None, settings: Sequence[str] | None, up: str) -> Config:
+    """Read the config file, else start from the defaults and ``up``; lay single settings over it. Raises ConfigError."""
     import yaml
 
     from s3d_ros.config import Config, ConfigError
 
-    made = Config() if path is None else Config.from_yaml(path)
+    made = Config().with_values({"map.up": up}) if path is None else Config.from_yaml(path)
     values = {}
     for setting in settings or ():
         key, equals, text = setting.partition("=")
@@ -262,6 +269,12 @@ def _config(path: Path | None, settings: Sequence[str] | None) -> Config:
             value = text
         values[key.strip()] = "" if value is None else value
     return made.with_values(values)
+
+
+def _default_up(path: Path) -> str:
+    """Robots' maps are z-up (REP-103); of the maps of dataset folders nobody knows until the floor is seen."""
+    is_bag = path.is_file() or (path / "metadata.yaml").exists() or any(path.glob("*.mcap")) or any(path.glob("*.db3"))
+    return "z" if is_bag else "auto"
 
 
 def _topics(given: Sequence[str] | None) -> TopicNames | None:
@@ -363,3 +376,7 @@ def _words_of(error: OSError) -> str:
 
 def _complain(text: str) -> None:
     typer.secho(text, fg=typer.colors.RED, err=True)
+
+
+if __name__ == "__main__":
+    app()
