@@ -153,11 +153,12 @@ class BevMap:
 
 def _fill_gaps(color: U8, height: F32) -> tuple[U8, F32]:
     """Fill small unknown spots from their tallest neighbours: gaps of sampling, at grazing views, not of knowledge."""
+    known = np.isfinite(height)
+    closed = cv2.morphologyEx(known.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0
     kernel = np.ones((3, 3), np.uint8)
-    for least_share in (0.4, 0.4, 0.6):
-        known = np.isfinite(height)
-        hole = ~known & (cv2.blur(known.astype(np.float32), (3, 3)) > least_share)
-        tall = cv2.dilate(np.where(known, height, -np.inf).astype(np.float32), kernel)
-        height = np.where(hole, tall, height)
+    for _ in range(2):
+        hole = closed & ~np.isfinite(height)
+        height = np.where(hole, cv2.dilate(np.nan_to_num(height, nan=-np.inf), kernel), height)
+        height = np.where(np.isinf(height), np.nan, height)
         color = np.where(hole[..., None], cv2.dilate(color, kernel), color)
     return color, height

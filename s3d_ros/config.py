@@ -129,7 +129,11 @@ class MapConfig:
     """The map as a whole."""
 
     frame_id: str = _plain("map", "name of the map frame")
-    up: str = _plain("z", 'direction of up: "z", "auto" (from the floor), or "x,y,z" in the map frame')
+    up: str = _plain(
+        "default",
+        '"z", "auto" (found from the floor), "x,y,z" in the map frame, or "default": z live and for bags, '
+        "auto for dataset folders, whose maps are rarely z-up",
+    )
     scene_period_s: float = _number(1.0, 0.1, 60, "the scene's version advances at most this often")
 
 

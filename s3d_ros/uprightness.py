@@ -15,17 +15,17 @@ _STRIDE = 8
 
 
 def parse_up(text: str) -> F64 | None:
-    """Return up (3,) from "z" or "x,y,z"; None for "auto". Raises ConfigError for anything else."""
+    """Return up (3,) from "z", "default" or "x,y,z"; None for "auto". Raises ConfigError for anything else."""
     if text == "auto":
         return None
-    if text == "z":
+    if text in ("z", "default"):
         return np.array([0.0, 0.0, 1.0])
     try:
         up = np.array([float(v) for v in text.split(",")])
     except ValueError:
         up = np.zeros(0)
     if up.shape != (3,) or not np.isfinite(up).all() or np.linalg.norm(up) < 1e-6:
-        raise ConfigError(f'map.up = {text!r} must be "z", "auto" or three numbers like "0,0,1"')
+        raise ConfigError(f'map.up = {text!r} must be "z", "auto", "default" or three numbers like "0,0,1"')
     return up / np.linalg.norm(up)
 
 

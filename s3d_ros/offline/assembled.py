@@ -21,6 +21,8 @@ class AssembledRecording(ABC):
     frame_id: the frame that its poses are in, empty where it has no name.
     """
 
+    z_up = True  # whether the map's z is up, as REP-103 has it
+
     def __init__(self, name: str, config: FramesConfig, frame_count: int | None, frame_id: str = "") -> None:
         self.name = name
         self.config = config

@@ -45,6 +45,8 @@ class SevenScenes(AssembledRecording):
     number in their name. A frame without a pose of its own is dropped, nothing is interpolated.
     """
 
+    z_up = False
+
     def __init__(self, path: Path, config: FramesConfig) -> None:
         self.path = path
         self._colors = sorted(_color_files(path))
@@ -83,6 +85,8 @@ class Tum(AssembledRecording):
 
     ``camera-intrinsics.txt`` (3x3) is used where it is there, else the dataset's own for its cameras.
     """
+
+    z_up = False
 
     def __init__(self, path: Path, config: FramesConfig) -> None:
         self.path = path

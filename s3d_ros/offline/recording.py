@@ -48,6 +48,11 @@ class Recording(Protocol):
         ...
 
     @property
+    def z_up(self) -> bool:
+        """Whether the map's z is up; if not, up has to be found."""
+        ...
+
+    @property
     def drops(self) -> Counter[str]:
         """What was given up so far, by reason (:data:`s3d_ros.drops.DROPS`)."""
         ...
@@ -92,6 +97,10 @@ class _Selection:
     @property
     def has_instances(self) -> bool:
         return self._recording.has_instances
+
+    @property
+    def z_up(self) -> bool:
+        return self._recording.z_up
 
     @property
     def drops(self) -> Counter[str]:

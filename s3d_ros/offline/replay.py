@@ -51,6 +51,8 @@ def run_recording(
     progress: Progress | None = None,
 ) -> Scene:
     """As ``replay``, for a recording that is open."""
+    if config.map.up == "default" and not recording.z_up:
+        config = config.with_values({"map.up": "auto"})
     pipeline = Pipeline(config, make_segmenter(config.segment, recording.has_instances))
     writer = RunWriter(out)
     started = time.perf_counter()
