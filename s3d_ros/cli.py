@@ -252,7 +252,7 @@ def bench(context: typer.Context) -> None:
 
 
 def _config(path: Path | None, settings: Sequence[str] | None, up: str) -> Config:
-    """Read the config file, else start from the defaults and ``up``; lay single settings over it. Raises ConfigError."""
+    """Read the config file, else the defaults with ``up``; lay single settings over it. Raises ConfigError."""
     import yaml
 
     from s3d_ros.config import Config, ConfigError
@@ -357,7 +357,7 @@ def tell_answer(answer: Answer, scene: Scene) -> None:
                 Text(f"  {thing.id:>4}  {thing.label or 'unlabelled'}  at ({x:.2f}, {y:.2f}, {z:.2f}) m, {size} m"),
                 soft_wrap=True,
             )
-    notes = [f"seen from {answer.viewpoint}" if answer.viewpoint else "", f"by {answer.answered_by}"]
+    notes = [answer.viewpoint, f"by {answer.answered_by}"]
     console.print(Text("  " + ", ".join(n for n in notes if n), style="dim"), soft_wrap=True)
 
 

@@ -65,11 +65,11 @@ def _hue(number: int) -> int:
 
 def _figures(scene: Scene, stats: Mapping[str, Any], seen: Timeline) -> list[tuple[str, str, str]]:
     """Return (value, unit, caption) of the figures on top of the page."""
-    frames = stats.get("frames", len(seen.frames_s))
+    frames, seconds = stats.get("frames", len(seen.frames_s)), stats.get("seconds", seen.duration_s)
     figures = [(str(len(scene.objects)), "", "object" if len(scene.objects) == 1 else "objects")]
     if not math.isnan(scene.floor_area_m2):
         figures.append((f"{scene.floor_area_m2:.1f}", "m²", "floor seen"))
-    figures.append((f"{frames}", "", f"frames in {seen.duration_s:.0f} s" if seen.duration_s else "frames"))
+    figures.append((f"{frames}", "", f"frames in {seconds:.0f} s" if seconds else "frames"))
     if "frames_per_second" in stats:
         figures.append((f"{stats['frames_per_second']:.1f}", "/s", "frames mapped"))
     dropped = sum((stats.get("drops") or {}).values())
@@ -160,14 +160,16 @@ def _stages(stats: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the stages in the order of the work, with bars in percent of the longest p95."""
     stages = stats.get("stages") or {}
     longest = max((s["p95_ms"] for s in stages.values()), default=0.0) or 1.0
-    total = sum(s["total_s"] for s in stages.values()) or 1.0
+    total = sum(s.get("total_s", 0.0) for s in stages.values())
     return [
         {
             "name": name,
-            **s,
+            "median_ms": s["median_ms"],
+            "p95_ms": s["p95_ms"],
+            "calls": s.get("count"),
             "median": 100 * s["median_ms"] / longest,
             "p95": 100 * s["p95_ms"] / longest,
-            "share": 100 * s["total_s"] / total,
+            "share": 100 * s["total_s"] / total if total else None,
         }
         for name, s in stages.items()
     ]

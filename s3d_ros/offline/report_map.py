@@ -12,11 +12,11 @@ import numpy as np
 
 from s3d_ros.markers import place_on_bev, plate_size, text_height_px
 from s3d_ros.offline.report_files import data_uri, read_json
+from s3d_ros.offline.sheet import cut_to_known
 from s3d_ros.types import F64, Bev, Scene
 
 _WIDTH = 1000  # units of the drawing
 _LARGEST_SCALE = 12.0
-_MARGIN_M = 0.25
 
 
 def read_bev(run: Path) -> Bev | None:
@@ -25,23 +25,17 @@ def read_bev(run: Path) -> Bev | None:
     image = cv2.imread(str(run / "bev.png")) if data else None
     if data is None or image is None or not image.any():
         return None
-    color, edge_m = image[..., ::-1], float(data["resolution_m"])
-    margin = math.ceil(_MARGIN_M / edge_m)
-    v, u = np.nonzero(color.max(axis=2))
-    top, bottom = max(v.min() - margin, 0), min(v.max() + 1 + margin, color.shape[0])
-    left, right = max(u.min() - margin, 0), min(u.max() + 1 + margin, color.shape[1])
-    color = np.ascontiguousarray(color[top:bottom, left:right])
-    x, y = data["origin"]
-    return Bev(
-        color=color,
-        height_m=np.full(color.shape[:2], np.nan, np.float32),
-        occupancy=np.full(color.shape[:2], -1, np.int8),
-        resolution_m=edge_m,
-        origin_xy=(x + left * edge_m, y + (image.shape[0] - bottom) * edge_m),
+    bev = Bev(
+        color=image[..., ::-1],
+        height_m=np.full(image.shape[:2], np.nan, np.float32),
+        occupancy=np.full(image.shape[:2], -1, np.int8),
+        resolution_m=float(data["resolution_m"]),
+        origin_xy=tuple(data["origin"]),
         T_bev_map=np.array(data.get("T_bev_map", np.eye(4)), dtype=np.float64),
         floor_m=float(data.get("floor_m", math.nan)),
         ceiling_cut_m=math.inf,
     )
+    return cut_to_known(bev)
 
 
 def draw_bev(bev: Bev, scene: Scene, hues: Mapping[int, int]) -> dict[str, Any]:

@@ -52,10 +52,12 @@ class RunWriter:
         self._tracks.write(json.dumps(line, separators=(",", ":")) + "\n")
         self._tracks.flush()
 
-    def finish(self, scene: Scene, points: F32, colors: U8, report: dict[str, Any]) -> None:
-        """Write everything that stands at the end."""
+    def finish(
+        self, scene: Scene, points: F32, colors: U8, report: dict[str, Any], first_ns: int | None = None
+    ) -> None:
+        """Write everything that stands at the end. first_ns: of the first frame, where none was written."""
         self._tracks.close()
-        first_ns = self._first_ns or 0
+        first_ns = first_ns or self._first_ns or 0
         objects = [_object_json(o, first_ns) for o in scene.objects]
         area = None if math.isnan(scene.floor_area_m2) else round(scene.floor_area_m2, 3)
         _write_json(

@@ -11,7 +11,9 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import OccupancyGrid
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, PointCloud2
 
 from s3d_ros.msg import BevInfo, SceneObjectArray
@@ -32,9 +34,12 @@ class Watcher:
         self._context = rclpy.Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self.node = rclpy.create_node("watcher", namespace=namespace, context=self._context)
-        self.first_ns: int | None = None  # stamps of the oldest and newest array of objects
-        self.newest_ns = 0
-        self.arrays = 0
+        self.is_mapper_there = False
+        self.frames = 0  # that the mapper told of
+        self.first_ns = self.newest_ns = 0  # stamps of the first and the newest of them, 0 before there is one
+        self.played = 0  # frames of which a player told on /clock
+        self.delays_s: list[float] = []  # from that moment to the frame's array of objects
+        self._played_at: dict[int, float] = {}  # by stamp
         self.status: dict[str, str] = {}  # the mapper's newest diagnostics
         self._scenes = SceneReceiver()
         self._cloud: tuple[F32, U8] | None = None
@@ -59,18 +64,18 @@ class Watcher:
         """Return the newest complete scene, None before there is one."""
         return self._scenes.scene()
 
-    def cloud(self) -> tuple[F32, U8] | None:
-        """Return the newest cloud, points (N, 3) of the map and colours (N, 3), None until one has come.
-
-        The mapper sends clouds while somebody listens: the first call begins to.
-        """
+    def listen_to_cloud(self) -> None:
+        """Begin to receive clouds: the mapper makes them only while somebody listens."""
         if self._cloud_subscription is None:
             self._cloud_subscription = self.node.create_subscription(PointCloud2, "cloud", self._on_cloud, 1)
+
+    def cloud(self) -> tuple[F32, U8] | None:
+        """Return the newest cloud, points (N, 3) of the map and colours (N, 3), None until one has come."""
         return self._cloud
 
     def is_ready(self) -> bool:
         """Whether both nodes are there."""
-        return bool(self._client.service_is_ready()) and self.arrays > 0
+        return bool(self._client.service_is_ready()) and self.is_mapper_there
 
     def ask(self, question: str, options: tuple[str, ...] = (), timeout_s: float = 10.0) -> tuple[Answer, float]:
         """Ask by the service; return the answer and how many seconds it took, there and back."""
@@ -89,15 +94,22 @@ class Watcher:
         subscribe(ViewFrameMsg, "view_frames", self._scenes.add_view, qos.VIEWS_READER)
         for kind, topic in ((BevInfo, "bev/info"), (Image, "bev/image"), (OccupancyGrid, "bev/grid")):
             subscribe(kind, topic, self._scenes.add_bev, qos.latched(4))
+        subscribe(Clock, "/clock", self._on_clock, QoSProfile(depth=100))
         subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.STATUS)
 
     def _on_objects(self, msg: SceneObjectArray, info: dict[str, Any]) -> None:
         self._scenes.add_objects(msg, int(info["source_timestamp"]))
-        self.arrays += 1
+        self.is_mapper_there = True
         stamp = conversions.stamp_ns(msg.header.stamp)
-        if stamp:
-            self.first_ns = stamp if self.first_ns is None else min(self.first_ns, stamp)
-            self.newest_ns = max(self.newest_ns, stamp)
+        if not msg.full and stamp != self.newest_ns:
+            self.frames += 1
+            self.first_ns, self.newest_ns = self.first_ns or stamp, stamp
+            if (began := self._played_at.pop(stamp, None)) is not None:
+                self.delays_s.append(time.perf_counter() - began)
+
+    def _on_clock(self, msg: Clock) -> None:
+        self.played += 1
+        self._played_at[conversions.stamp_ns(msg.clock)] = time.perf_counter()
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status:

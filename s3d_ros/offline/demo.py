@@ -1,0 +1,286 @@
+"""``s3d demo``: a home streamed over ROS topics to the nodes, and questions asked while the camera moves.
+
+Everything that is shown came over the topics and the service, as a planner on a robot would get it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from s3d_ros.offline.answers import answer_json
+from s3d_ros.offline.demo_questions import Asker
+from s3d_ros.offline.processes import Processes
+from s3d_ros.offline.recording import open_recording
+from s3d_ros.offline.report import write_report
+from s3d_ros.offline.run import RunWriter
+from s3d_ros.offline.sheet import draw_sheet
+from s3d_ros.types import Answer, Question, Scene
+
+if TYPE_CHECKING:
+    from s3d_ros.ros.watcher import Watcher
+
+_START_S = 60.0  # the nodes have to be there by then
+_SILENT_S = 20.0  # without any frame in the map
+_SETTLED_S = 1.0  # without news after the recording's end
+_QUESTIONS = 9  # while the camera moves, at most
+_FIRST_QUESTION, _LAST_QUESTION = 0.12, 0.97  # share of the recording
+_CLOUD_FROM = 0.7
+_LEAST_OBJECTS = 2
+_TABLE_ROWS = 12
+
+
+class DemoError(ValueError):
+    """The demo could not go on; the message says why, and where to look."""
+
+
+def run_demo(recording: Path, out: Path, *, up: str = "z", rate: float = 1.0, limit_s: float = 3600.0) -> Scene:
+    """Play a recording to the nodes in processes of their own, ask, and write what came to ``out``.
+
+    Raises DemoError, ProcessError, RecordingError or RunError.
+    """
+    console = Console(highlight=False)
+    frame_count = open_recording(recording).frame_count  # says at once if it can't be played
+    writer = RunWriter(out)
+    _keep_to_itself()
+    from s3d_ros.ros.watcher import Watcher
+
+    quiet = {
+        "RCUTILS_COLORIZED_OUTPUT": "0",
+        "PYTHONUNBUFFERED": "1",
+        "ROS_LOG_DIR": str((out / "logs" / "ros").resolve()),
+    }
+    with _ended_by_signals(), Processes(out / "logs", quiet) as processes, Watcher() as watcher:
+        namespace = ("--ros-args", "-r", "__ns:=/s3d")
+        processes.start("mapper", "s3d_ros.ros.mapper", (*namespace, "-p", f"map.up:={up}"))
+        processes.start("answerer", "s3d_ros.ros.answerer", namespace)
+        with console.status("starting the mapper and the answerer"):
+            _wait_until_ready(watcher, processes)
+        console.print("[dim]mapper and answerer run; the camera starts to move[/]")
+        play = ("play", str(recording), "--rate", str(rate), "--limit", str(limit_s))
+        processes.start("player", "s3d_ros.cli", play)
+        talk = _Conversation(console, watcher)
+        _follow(talk, watcher, processes, frame_count)
+        _check_map(watcher, processes)
+        talk.end()
+    scene = watcher.scene()
+    assert scene is not None
+    _write(writer, scene, watcher, talk, recording)
+    _show(console, scene, out)
+    return scene
+
+
+class _Conversation:
+    """Asks now and then, prints question and reply, and remembers both."""
+
+    def __init__(self, console: Console, watcher: Watcher) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.took_s: list[float] = []
+        self._console, self._watcher = console, watcher
+        self._asker = Asker()
+
+    def ask_next(self) -> bool:
+        """Ask about what the map holds now; return whether there was something to ask."""
+        scene = self._watcher.scene()
+        if scene is None or len(scene.objects) < _LEAST_OBJECTS:
+            return False
+        question = self._asker.next(scene)
+        if question is not None:
+            self._ask(question)
+        return question is not None
+
+    def end(self) -> None:
+        """Ask the first count again, now that everything was seen."""
+        question = self._asker.last()
+        if question is not None:
+            self._ask(question)
+
+    def _ask(self, question: Question) -> None:
+        after_s = (self._watcher.newest_ns - self._watcher.first_ns) / 1e9
+        answer, took_s = self._watcher.ask(question.text, question.options)
+        self.took_s.append(took_s)
+        more = {"question": question.text, "options": list(question.options), "type": "demo"}
+        timing = {"after_s": round(after_s, 2), "took_ms": round(took_s * 1e3, 1)}
+        self.rows.append(answer_json(str(len(self.rows) + 1), answer) | more | timing)
+        options = "  ".join(question.options)
+        self._console.print(Text(f"\n{after_s:5.0f} s  ", style="dim").append(question.text, style="bold cyan"))
+        if options:
+            self._console.print(Text(" " * 9 + options, style="cyan"))
+        self._console.print(Padding(_reply(answer, took_s), (0, 0, 0, 9), expand=False))
+
+
+def _reply(answer: Answer, took_s: float) -> Text:
+    text = Text()
+    if answer.choice and not answer.text.startswith(f"{answer.choice}."):
+        text.append(f"{answer.choice}. ", style="bold")
+    text.append(answer.text, style="" if answer.success else "yellow")
+    for number in answer.objects[:8]:
+        text.append(" ").append(f" {number} ", style="bold reverse")
+    if len(answer.objects) > 8:
+        text.append(f" +{len(answer.objects) - 8}", style="dim")
+    return text.append(f"  {took_s * 1e3:.0f} ms", style="dim")
+
+
+def _follow(talk: _Conversation, watcher: Watcher, processes: Processes, frame_count: int | None) -> None:
+    """Show how far it is, and ask, until the recording has ended and the map has come to rest."""
+    columns = (
+        SpinnerColumn(),
+        BarColumn(bar_width=28),
+        TextColumn("{task.fields[news]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=talk._console, transient=True) as bar:
+        task = bar.add_task("", total=frame_count, news="")
+        started = heard = time.monotonic()
+        frames = 0
+        next_question = _FIRST_QUESTION
+        while True:
+            time.sleep(0.1)
+            now = time.monotonic()
+            processes.check()
+            if watcher.frames != frames:
+                frames, heard = watcher.frames, now
+            if processes.has_ended("player") and now - heard > _SETTLED_S:
+                return
+            if frames == 0 and now - started > _SILENT_S:
+                return
+            bar.update(task, completed=watcher.played, news=_news(watcher))
+            share = watcher.played / frame_count if frame_count else 0.0
+            if next_question <= share < _LAST_QUESTION and talk.ask_next():
+                next_question = share + (_LAST_QUESTION - _FIRST_QUESTION) / _QUESTIONS
+            if share > _CLOUD_FROM:
+                watcher.listen_to_cloud()
+
+
+def _news(watcher: Watcher) -> str:
+    scene = watcher.scene()
+    objects = 0 if scene is None else len(scene.objects)
+    views = 0 if scene is None else len(scene.views)
+    fps = watcher.status.get("frames_per_second", "")
+    return f"{objects} objects, {views} view frames" + (f", {fps} frames/s" if fps else "")
+
+
+def _wait_until_ready(watcher: Watcher, processes: Processes) -> None:
+    deadline = time.monotonic() + _START_S
+    while not watcher.is_ready():
+        processes.check()
+        if time.monotonic() > deadline:
+            raise DemoError(f"the nodes did not start within {_START_S:g} s; see {processes.log('mapper')}")
+        time.sleep(0.05)
+
+
+def _check_map(watcher: Watcher, processes: Processes) -> None:
+    """Raise DemoError when nothing came of it."""
+    deadline = time.monotonic() + 3.0
+    while (watcher.frames == 0 or watcher.scene() is None) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if watcher.frames and watcher.scene() is not None:
+        return
+    counts = ", ".join(f"{k} {v}" for k, v in watcher.status.items() if k.startswith(("received", "dropped")))
+    raise DemoError(f"no frame got into the map ({counts or 'the mapper says nothing'}); see {processes.log('mapper')}")
+
+
+# --- what it leaves behind --------------------------------------------------------------------------------------
+
+
+def _write(writer: RunWriter, scene: Scene, watcher: Watcher, talk: _Conversation, recording: Path) -> None:
+    points, colors = watcher.cloud() or (np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
+    writer.finish(scene, points, colors, _figures(scene, watcher, talk, recording), first_ns=watcher.first_ns)
+    answers = json.dumps(talk.rows, indent=1, ensure_ascii=False) + "\n"
+    (writer.out / "answers.json").write_text(answers, encoding="utf-8")
+    sheet = draw_sheet(scene)
+    if sheet is not None:
+        cv2.imwrite(str(writer.out / "demo.png"), sheet[..., ::-1])
+    write_report(writer.out)
+
+
+def _figures(scene: Scene, watcher: Watcher, talk: _Conversation, recording: Path) -> dict[str, Any]:
+    """Make the report's figures from what the mapper told about itself."""
+    status = watcher.status
+    span_s = (watcher.newest_ns - watcher.first_ns) / 1e9
+    stages = {}
+    for key, text in status.items():
+        match = re.fullmatch(r"([\d.]+) \(p95 ([\d.]+)\)", text) if key.startswith("ms/") else None
+        if match:
+            stages[key.removeprefix("ms/")] = {"median_ms": float(match[1]), "p95_ms": float(match[2])}
+    figures: dict[str, Any] = {
+        "recording": f"{recording.resolve().name}, live",
+        "frames": watcher.frames,
+        "seconds": round(span_s, 2),
+        "drops": {k.removeprefix("dropped/"): int(v) for k, v in status.items() if k.startswith("dropped/")},
+        "objects": len(scene.objects),
+        "view_frames": len(scene.views),
+        "map_version": scene.map_version,
+        "frames_per_second": round(watcher.frames / span_s, 2) if span_s > 0 else None,
+        "frames_played": watcher.played,
+        "delay_median_ms": _percentile(watcher.delays_s, 50),
+        "delay_p95_ms": _percentile(watcher.delays_s, 95),
+        "questions": len(talk.rows),
+        "answer_median_ms": _percentile(talk.took_s, 50),
+        "stages": stages,
+    }
+    if "memory/peak_mb" in status:
+        figures["peak_memory_mb"] = float(status["memory/peak_mb"])
+    return figures
+
+
+def _percentile(seconds: list[float], percent: float) -> float | None:
+    return round(float(np.percentile(seconds, percent)) * 1e3, 1) if seconds else None
+
+
+def _show(console: Console, scene: Scene, out: Path) -> None:
+    table = Table("ID", "label", "where (x, y, z), m", "size, m", box=None, header_style="dim", pad_edge=False)
+    by_size = sorted(scene.objects, key=lambda o: -float(o.box.size.prod()))
+    for o in by_size[:_TABLE_ROWS]:
+        where, size = (", ".join(f"{v:.2f}" for v in o.box.center), " x ".join(f"{v:.2f}" for v in o.box.size))
+        table.add_row(str(o.id), o.label or "unlabelled", where, size)
+    console.print("\n[bold]The map[/]" + (f", its {_TABLE_ROWS} largest things" if len(by_size) > _TABLE_ROWS else ""))
+    console.print(table)
+    if len(by_size) > _TABLE_ROWS:
+        console.print(f"[dim]and {len(by_size) - _TABLE_ROWS} more[/]")
+    console.print()
+    for words, name in (("report page", "report.html"), ("bird's-eye view and frames", "demo.png")):
+        if (out / name).exists():
+            console.print(f"{words:<28}[bold]{out / name}[/]", soft_wrap=True)
+    question = f'{out} "What is around me?"'
+    console.print(f"{'ask it more':<28}[bold]s3d ask {question}[/]", soft_wrap=True)
+
+
+# --- staying apart ----------------------------------------------------------------------------------------------
+
+
+def _keep_to_itself() -> None:
+    """Stay on this machine and off everybody's domain. 1 to 100: domains above need ports that may be taken."""
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["ROS_DOMAIN_ID"] = str(os.getpid() % 100 + 1)
+    os.environ.pop("ROS_STATIC_PEERS", None)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and a closed terminal unwind as Ctrl-C does, so that no process is left over."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,85 @@
+"""Children of a program: each with its own log, and none left over when it ends, however it ends."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PATIENCE_S = 8.0
+
+
+class ProcessError(ValueError):
+    """A child that ended when it should not; the message holds the end of its log."""
+
+
+class Processes:
+    """A context manager: what was started in it is stopped at its end, first kindly, then for certain."""
+
+    def __init__(self, logs: Path, environment: Mapping[str, str] | None = None) -> None:
+        """logs: folder for one log file each. environment: variables laid over this program's own."""
+        logs.mkdir(parents=True, exist_ok=True)
+        self._logs = logs
+        self._environment = {**os.environ, **(environment or {})}
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, module: str, arguments: Sequence[str] = ()) -> None:
+        """Run a module of this package with this Python."""
+        with open(self.log(name), "wb") as log:
+            self._children[name] = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,  # Ctrl-C goes to this program, which then stops them in order
+                preexec_fn=_end_with_parent,
+            )
+
+    def log(self, name: str) -> Path:
+        """Return the path of a child's log."""
+        return self._logs / f"{name}.log"
+
+    def has_ended(self, name: str) -> bool:
+        """Whether a child ended by itself, and well. Raises ProcessError when it failed."""
+        code = self._children[name].poll()
+        if code not in (None, 0):
+            raise ProcessError(f"{name} ended with code {code}. Its log, {self.log(name)}, ends:\n{self._tail(name)}")
+        return code is not None
+
+    def check(self) -> None:
+        """Raise ProcessError when a child failed."""
+        for name in self._children:
+            self.has_ended(name)
+
+    def stop(self) -> None:
+        """End all children, the last one started first; return when they are gone."""
+        running = [c for c in reversed(self._children.values()) if c.poll() is None]
+        for order in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            for child in running:
+                if child.poll() is None:
+                    os.killpg(child.pid, order)
+            deadline = time.monotonic() + _PATIENCE_S
+            while any(c.poll() is None for c in running) and time.monotonic() < deadline:
+                time.sleep(0.02)
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _tail(self, name: str, lines: int = 12) -> str:
+        return "\n".join(self.log(name).read_text(errors="replace").splitlines()[-lines:])
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this child when the program that started it is killed outright."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
