@@ -61,10 +61,10 @@ class SceneReceiver:
                 stamp = conversions.stamp_ns(msg.bev_stamp)
                 self._waiting.append(Version(int(msg.map_id), sent_ns, scene, stamp, revisions))
             elif self._current is None or msg.map_id == self._newest_map():
-                for thing in scene.objects:
-                    self._changes[thing.id] = (sent_ns, thing)
-                for number in msg.removed_ids:
-                    self._changes[number] = (sent_ns, None)
+                news = {o.id: o for o in scene.objects} | dict.fromkeys(msg.removed_ids)
+                for number, thing in news.items():
+                    if number not in self._changes or self._changes[number][0] <= sent_ns:
+                        self._changes[number] = (sent_ns, thing)
             if self._latest is None or sent_ns >= self._latest[0]:
                 self._latest = (sent_ns, scene)
             self._swap()
@@ -158,7 +158,9 @@ class SceneReceiver:
 
     def _overlaid(self, version: Version) -> Scene:
         objects = {o.id: o for o in version.scene.objects}
-        for number, (_, thing) in self._changes.items():
+        for number, (sent_ns, thing) in self._changes.items():
+            if sent_ns <= version.sent_ns:  # was overtaken on its way
+                continue
             if thing is None:
                 objects.pop(number, None)
             else:

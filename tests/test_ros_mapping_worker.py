@@ -1,0 +1,240 @@
+"""The thread between callbacks and pipeline: late frames are dropped and counted, faults never end it."""
+
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+from synthetic import FULL, BoxWorld, look_at, room
+
+from s3d_ros.config import Config, FramesConfig, SegmentConfig
+from s3d_ros.frames import FrameAssembler
+from s3d_ros.messages import Role
+from s3d_ros.pipeline import FrameResult
+from s3d_ros.ros import conversions, mapping_worker
+from s3d_ros.ros.mapping_worker import MappingWorker
+from s3d_ros.ros.segment_process import SegmentProcess
+from s3d_ros.ros.status import Status
+from s3d_ros.timing import StageTimes
+from s3d_ros.types import Frame, Instances, Intrinsics, Scene
+
+K = Intrinsics(8, 6, 5.0, 5.0, 3.5, 2.5)
+UP = np.array([0.0, 0.0, 1.0])
+
+
+class FakePipeline:
+    """Remembers what it was given; blocks, or fails, when told to."""
+
+    def __init__(self) -> None:
+        self.up, self.times, self.fusion = UP, StageTimes(), []
+        self.seen: list[tuple[int, bool, Instances | None]] = []
+        self.go = threading.Event()
+        self.go.set()
+        self.fail_at: set[int] = set()
+
+    def process(self, frame: Frame, instances: Instances | None = None, is_new: bool = True) -> FrameResult:
+        assert self.go.wait(10)
+        if frame.index in self.fail_at:
+            raise RuntimeError(f"frame {frame.index} is broken")
+        self.seen.append((frame.index, is_new, instances))
+        return FrameResult(frame.index, frame.stamp_ns, {})
+
+    def scene(self) -> Scene:
+        return Scene(3, 0, "map", UP)
+
+
+class FakeSegmenter:
+    """Gives back one instance for every frame it was offered."""
+
+    def __init__(self) -> None:
+        self.offered: list[Frame] = []
+        self._ready: list[Frame] = []
+
+    def offer(self, frame: Frame, up: np.ndarray) -> None:
+        self.offered.append(frame)
+        self._ready.append(frame)
+
+    def take(self) -> tuple[Frame, Instances] | None:
+        if not self._ready:
+            return None
+        frame = self._ready.pop()
+        return frame, Instances(frame.stamp_ns, np.ones(frame.depth_m.shape, np.uint16), (1,), ("",), (1.0,))
+
+
+def make_worker(**options) -> tuple[MappingWorker, FakePipeline, list]:
+    pipeline, faults = FakePipeline(), []
+    worker = MappingWorker(
+        FrameAssembler(FramesConfig(), map_frame="map"),
+        pipeline,
+        lambda frame, result, is_new: None,
+        on_fault=faults.append,
+        **options,
+    )
+    worker.start()
+    return worker, pipeline, faults
+
+
+def feed(worker: MappingWorker, index: int, *, depth: bool = True) -> None:
+    """Feed all messages of one frame, 100 ms after the last."""
+    header = conversions.header_msg((index + 1) * 100_000_000, "camera")
+    pose = SimpleNamespace(header=conversions.header_msg((index + 1) * 100_000_000, "map"))
+    pose.pose = conversions.pose_msg(np.eye(4))
+    worker.feed(Role.POSE, pose)
+    worker.feed(Role.CAMERA_INFO, conversions.camera_info_msg(K, header))
+    worker.feed(Role.COLOR, conversions.image_msg(np.zeros((6, 8, 3), np.uint8), header))
+    if depth:
+        worker.feed(Role.DEPTH, conversions.image_msg(np.full((6, 8), 1000, np.uint16), header, "16UC1"))
+
+
+def wait_for(condition: Callable[[], bool], what: str = "what was expected") -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come"
+        time.sleep(0.005)
+
+
+def test_every_frame_is_mapped_when_there_is_time() -> None:
+    worker, pipeline, faults = make_worker()
+    for k in range(10):
+        feed(worker, k)
+        wait_for(lambda k=k: len(pipeline.seen) == k + 1)
+    worker.close()
+    assert [index for index, _, _ in pipeline.seen] == list(range(10))
+    assert worker.counts["fused"] == 10 and not worker.counts["late"] and not faults
+
+
+def test_late_frames_are_dropped_oldest_first_and_counted() -> None:
+    worker, pipeline, _ = make_worker(max_late_frames=3)
+    pipeline.go.clear()
+    feed(worker, 0)
+    wait_for(lambda: worker.assembler.received["depth"] == 1)
+    for k in range(1, 21):
+        feed(worker, k)
+    pipeline.go.set()
+    wait_for(lambda: len(pipeline.seen) == 4)
+    worker.close()
+    assert [index for index, _, _ in pipeline.seen] == [0, 18, 19, 20]
+    assert worker.counts["late"] == 17 and worker.counts["fused"] == 4
+
+
+def test_images_that_come_too_fast_are_counted_not_stored(monkeypatch) -> None:
+    monkeypatch.setattr(mapping_worker, "MAX_IMAGES", 10)
+    worker, pipeline, _ = make_worker()
+    pipeline.go.clear()
+    feed(worker, 0)
+    wait_for(lambda: worker.assembler.received["depth"] == 1)
+    for k in range(1, 31):
+        feed(worker, k)
+    assert worker.counts["overrun"] == 60 - 10
+    pipeline.go.set()
+    worker.close()
+
+
+def test_a_fault_costs_one_frame() -> None:
+    worker, pipeline, faults = make_worker()
+    pipeline.fail_at = {1}
+    for k in range(3):
+        feed(worker, k)
+        wait_for(lambda k=k: len(pipeline.seen) + len(faults) == k + 1)
+    worker.close()
+    assert [index for index, _, _ in pipeline.seen] == [0, 2]
+    assert str(faults[0]) == "frame 1 is broken" and worker.counts["failed"] == 1
+
+
+def test_instances_that_come_later_belong_to_their_frame() -> None:
+    worker, pipeline, _ = make_worker(segmenter=FakeSegmenter(), instances_timeout_s=None)
+    feed(worker, 0)
+    wait_for(lambda: len(pipeline.seen) == 2)
+    worker.close()
+    assert [(index, is_new) for index, is_new, _ in pipeline.seen] == [(0, True), (0, False)]
+    assert pipeline.seen[1][2].numbers == (1,) and worker.counts["fused"] == worker.counts["segmented"] == 1
+
+
+def test_depth_is_segmented_only_while_nobody_gives_instances() -> None:
+    segmenter = FakeSegmenter()
+    worker, pipeline, _ = make_worker(segmenter=segmenter, instances_timeout_s=0.3)
+    feed(worker, 0)
+    wait_for(lambda: len(pipeline.seen) == 1)
+    assert not segmenter.offered, "they may still show themselves"
+    time.sleep(0.4)
+    feed(worker, 1)
+    wait_for(lambda: len(pipeline.seen) == 3)
+    header = conversions.header_msg(200_000_000, "camera")
+    given = SimpleNamespace(header=header, numbers=[], labels=[], scores=[])
+    given.image = conversions.image_msg(np.ones((6, 8), np.uint16), header, "mono16")
+    worker.feed(Role.INSTANCES, given)
+    feed(worker, 2)
+    wait_for(lambda: any(index == 2 for index, _, _ in pipeline.seen))
+    worker.close()
+    assert [f.index for f in segmenter.offered] == [1]
+
+
+def test_orders_are_done_between_frames() -> None:
+    worker, _, _ = make_worker()
+    done = threading.Event()
+    worker.order(done.set)
+    assert done.wait(2)
+    worker.close()
+
+
+def test_the_status_says_what_is_missing_and_warns_once(monkeypatch) -> None:
+    monkeypatch.setattr("s3d_ros.ros.status.GRACE_S", 0.0)
+    worker, pipeline, _ = make_worker()
+    status = Status(worker, lambda role: role is Role.COLOR)
+    _, warnings = status.report()
+    assert "no depth received, nobody publishes it" in warnings[0] and "no pose received" in warnings[0]
+    assert "no color received;" in warnings[0] and not status.is_ok
+    for k in range(5):
+        feed(worker, k, depth=k != 1)
+        time.sleep(0.02)
+    wait_for(lambda: len(pipeline.seen) == 4)
+    values, warnings = status.report()
+    assert (values["frames_fused"], values["dropped/depth_missing"], values["received/color"]) == ("4", "1", "5")
+    assert [w for w in warnings if w.startswith("1 x depth_missing: there was no depth image")]
+    assert status.report()[1] == [], "nothing new, nothing said"
+    assert float(values["memory/resident_mb"]) > 10 and values["map/version"] == "3"
+    worker.close()
+
+
+def test_depth_is_segmented_in_a_process_of_its_own() -> None:
+    """The real one: started, used, killed and started again."""
+    world = BoxWorld(room(crate1=((1.7, 1.7, 0.0), (2.3, 2.3, 0.6))))
+    frame, _ = world.frame(look_at((0.6, 0.6, 1.3), (2.0, 2.0, 0.3)), k=FULL)
+    faults: list[str] = []
+    process = SegmentProcess(SegmentConfig(period_s=0.0), faults.append)
+    try:
+        process.offer(frame, UP)
+        found = _taken(process)
+        sent, instances = found
+        assert sent is frame and instances.image.shape == frame.depth_m.shape and len(instances.numbers) >= 1
+        assert process._process is not None
+        process._process.kill()
+        process._process.wait()
+        process._started_at = -100.0
+        for _ in range(3):  # the loss is noticed, then it is started anew
+            process.offer(frame, UP)
+            process.take()
+        assert len(faults) == 1 and "started again" in faults[0]
+        process.offer(frame, UP)
+        assert len(_taken(process)[1].numbers) == len(instances.numbers)
+        child = process._process
+    finally:
+        process.close()
+    assert child.poll() is not None, "it ends with its owner"
+
+
+def _taken(process: SegmentProcess) -> tuple[Frame, Instances]:
+    deadline = time.monotonic() + 20
+    while (found := process.take()) is None:
+        assert time.monotonic() < deadline, "nothing came back"
+        time.sleep(0.01)
+    return found
+
+
+def test_segmenting_keeps_its_period() -> None:
+    process = SegmentProcess(Config().segment, lambda text: None)
+    assert process._is_due(0)
+    process._last_ns = 1_000_000_000
+    assert not process._is_due(1_100_000_000) and process._is_due(1_200_000_000)
+    assert process._is_due(5), "stamps that went back start anew"
