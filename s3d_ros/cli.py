@@ -112,7 +112,7 @@ def replay(
     set_: Settings = None,
 ) -> None:
     """Map a recording: objects, cloud, bird's-eye view, answers and a report page in RUN."""
-    made, names = _config(config, set_, _default_up(path)), _topics(topic)  # before the import, which takes seconds
+    made, names = _config(config, set_), _topics(topic)  # before the import, which takes seconds
     from s3d_ros.offline.replay import replay as run
 
     with _progress("mapping", "frames") as progress:
@@ -233,7 +233,7 @@ def demo(
     if bag is None:
         with _progress("simulating a home", "frames") as progress:
             bag = simulated_home(out.parent, progress)
-    run_demo(bag, out, up=_default_up(bag), rate=rate, limit_s=limit)
+    run_demo(bag, out, rate=rate, limit_s=limit)
 
 
 @app.command(
@@ -251,13 +251,13 @@ def bench(context: typer.Context) -> None:
 # --- helpers ----------------------------------------------------------------------------------------------------
 
 
-def _config(path: Path | None, settings: Sequence[str] | None, up: str) -> Config:
-    """Read the config file, else the defaults with ``up``; lay single settings over it. Raises ConfigError."""
+def _config(path: Path | None, settings: Sequence[str] | None) -> Config:
+    """Read the config file and lay single settings over it. Raises ConfigError."""
     import yaml
 
     from s3d_ros.config import Config, ConfigError
 
-    made = Config().with_values({"map.up": up}) if path is None else Config.from_yaml(path)
+    made = Config() if path is None else Config.from_yaml(path)
     values = {}
     for setting in settings or ():
         key, equals, text = setting.partition("=")
@@ -269,12 +269,6 @@ def _config(path: Path | None, settings: Sequence[str] | None, up: str) -> Confi
             value = text
         values[key.strip()] = "" if value is None else value
     return made.with_values(values)
-
-
-def _default_up(path: Path) -> str:
-    """Robots' maps are z-up (REP-103); of the maps of dataset folders nobody knows until the floor is seen."""
-    is_bag = path.is_file() or (path / "metadata.yaml").exists() or any(path.glob("*.mcap")) or any(path.glob("*.db3"))
-    return "z" if is_bag else "auto"
 
 
 def _topics(given: Sequence[str] | None) -> TopicNames | None:

@@ -49,13 +49,13 @@ class DemoError(ValueError):
     """The demo could not go on; the message says why, and where to look."""
 
 
-def run_demo(recording: Path, out: Path, *, up: str = "z", rate: float = 1.0, limit_s: float = 3600.0) -> Scene:
+def run_demo(path: Path, out: Path, *, rate: float = 1.0, limit_s: float = 3600.0) -> Scene:
     """Play a recording to the nodes in processes of their own, ask, and write what came to ``out``.
 
     Raises DemoError, ProcessError, RecordingError or RunError.
     """
     console = Console(highlight=False)
-    frame_count = open_recording(recording).frame_count  # says at once if it can't be played
+    recording = open_recording(path)  # says at once if it can't be played
     writer = RunWriter(out)
     _keep_to_itself()
     from s3d_ros.ros.watcher import Watcher
@@ -67,20 +67,21 @@ def run_demo(recording: Path, out: Path, *, up: str = "z", rate: float = 1.0, li
     }
     with _ended_by_signals(), Processes(out / "logs", quiet) as processes, Watcher() as watcher:
         namespace = ("--ros-args", "-r", "__ns:=/s3d")
+        up = "z" if recording.z_up else "auto"
         processes.start("mapper", "s3d_ros.ros.mapper", (*namespace, "-p", f"map.up:={up}"))
         processes.start("answerer", "s3d_ros.ros.answerer", namespace)
         with console.status("starting the mapper and the answerer"):
             _wait_until_ready(watcher, processes)
         console.print("[dim]mapper and answerer run; the camera starts to move[/]")
-        play = ("play", str(recording), "--rate", str(rate), "--limit", str(limit_s))
+        play = ("play", str(path), "--rate", str(rate), "--limit", str(limit_s))
         processes.start("player", "s3d_ros.cli", play)
         talk = _Conversation(console, watcher)
-        _follow(talk, watcher, processes, frame_count)
+        _follow(talk, watcher, processes, recording.frame_count)
         _check_map(watcher, processes)
         talk.end()
     scene = watcher.scene()
     assert scene is not None
-    _write(writer, scene, watcher, talk, recording)
+    _write(writer, scene, watcher, talk, recording.name)
     _show(console, scene, out)
     return scene
 
@@ -198,9 +199,9 @@ def _check_map(watcher: Watcher, processes: Processes) -> None:
 # --- what it leaves behind --------------------------------------------------------------------------------------
 
 
-def _write(writer: RunWriter, scene: Scene, watcher: Watcher, talk: _Conversation, recording: Path) -> None:
+def _write(writer: RunWriter, scene: Scene, watcher: Watcher, talk: _Conversation, name: str) -> None:
     points, colors = watcher.cloud() or (np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
-    writer.finish(scene, points, colors, _figures(scene, watcher, talk, recording), first_ns=watcher.first_ns)
+    writer.finish(scene, points, colors, _figures(scene, watcher, talk, name), first_ns=watcher.first_ns)
     answers = json.dumps(talk.rows, indent=1, ensure_ascii=False) + "\n"
     (writer.out / "answers.json").write_text(answers, encoding="utf-8")
     sheet = draw_sheet(scene)
@@ -209,7 +210,7 @@ def _write(writer: RunWriter, scene: Scene, watcher: Watcher, talk: _Conversatio
     write_report(writer.out)
 
 
-def _figures(scene: Scene, watcher: Watcher, talk: _Conversation, recording: Path) -> dict[str, Any]:
+def _figures(scene: Scene, watcher: Watcher, talk: _Conversation, name: str) -> dict[str, Any]:
     """Make the report's figures from what the mapper told about itself."""
     status = watcher.status
     span_s = (watcher.newest_ns - watcher.first_ns) / 1e9
@@ -219,7 +220,7 @@ def _figures(scene: Scene, watcher: Watcher, talk: _Conversation, recording: Pat
         if match:
             stages[key.removeprefix("ms/")] = {"median_ms": float(match[1]), "p95_ms": float(match[2])}
     figures: dict[str, Any] = {
-        "recording": f"{recording.resolve().name}, live",
+        "recording": f"{name}, live",
         "frames": watcher.frames,
         "seconds": round(span_s, 2),
         "drops": {k.removeprefix("dropped/"): int(v) for k, v in status.items() if k.startswith("dropped/")},
