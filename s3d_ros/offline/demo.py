@@ -30,7 +30,7 @@ from s3d_ros.offline.recording import open_recording
 from s3d_ros.offline.report import write_report
 from s3d_ros.offline.run import RunWriter
 from s3d_ros.offline.sheet import draw_sheet
-from s3d_ros.types import Answer, Question, Scene
+from s3d_ros.types import F32, U8, Answer, Question, Scene
 
 if TYPE_CHECKING:
     from s3d_ros.ros.watcher import Watcher
@@ -79,9 +79,10 @@ def run_demo(path: Path, out: Path, *, rate: float = 1.0, limit_s: float = 3600.
         _follow(talk, watcher, processes, recording.frame_count)
         _check_map(watcher, processes)
         talk.end()
-    scene = watcher.scene()
-    assert scene is not None
-    _write(writer, scene, watcher, talk, recording.name)
+        scene, cloud = watcher.scene(), watcher.cloud()
+        assert scene is not None
+        figures = _figures(scene, watcher, talk, recording.name)
+    _write(writer, scene, cloud, figures, watcher.first_ns, talk.rows)
     _show(console, scene, out)
     return scene
 
@@ -112,8 +113,9 @@ class _Conversation:
             self._ask(question)
 
     def _ask(self, question: Question) -> None:
-        after_s = (self._watcher.newest_ns - self._watcher.first_ns) / 1e9
-        answer, took_s = self._watcher.ask(question.text, question.options)
+        after_s = self._watcher.seen_s
+        reply = self._watcher.ask(question.text, question.options)
+        answer, took_s = reply.answer, reply.seconds
         self.took_s.append(took_s)
         more = {"question": question.text, "options": list(question.options), "type": "demo"}
         timing = {"after_s": round(after_s, 2), "took_ms": round(took_s * 1e3, 1)}
@@ -172,7 +174,7 @@ def _news(watcher: Watcher) -> str:
     scene = watcher.scene()
     objects = 0 if scene is None else len(scene.objects)
     views = 0 if scene is None else len(scene.views)
-    fps = watcher.status.get("frames_per_second", "")
+    fps = watcher.diagnostics().get("frames_per_second", "")
     return f"{objects} objects, {views} view frames" + (f", {fps} frames/s" if fps else "")
 
 
@@ -192,18 +194,24 @@ def _check_map(watcher: Watcher, processes: Processes) -> None:
         time.sleep(0.1)
     if watcher.frames and watcher.scene() is not None:
         return
-    counts = ", ".join(f"{k} {v}" for k, v in watcher.status.items() if k.startswith(("received", "dropped")))
+    counts = ", ".join(f"{k} {v}" for k, v in watcher.diagnostics().items() if k.startswith(("received", "dropped")))
     raise DemoError(f"no frame got into the map ({counts or 'the mapper says nothing'}); see {processes.log('mapper')}")
 
 
 # --- what it leaves behind --------------------------------------------------------------------------------------
 
 
-def _write(writer: RunWriter, scene: Scene, watcher: Watcher, talk: _Conversation, name: str) -> None:
-    points, colors = watcher.cloud() or (np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
-    writer.finish(scene, points, colors, _figures(scene, watcher, talk, name), first_ns=watcher.first_ns)
-    answers = json.dumps(talk.rows, indent=1, ensure_ascii=False) + "\n"
-    (writer.out / "answers.json").write_text(answers, encoding="utf-8")
+def _write(
+    writer: RunWriter,
+    scene: Scene,
+    cloud: tuple[F32, U8] | None,
+    figures: dict[str, Any],
+    first_ns: int,
+    rows: list[dict[str, Any]],
+) -> None:
+    points, colors = cloud or (np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
+    writer.finish(scene, points, colors, figures, first_ns=first_ns)
+    (writer.out / "answers.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     sheet = draw_sheet(scene)
     if sheet is not None:
         cv2.imwrite(str(writer.out / "demo.png"), sheet[..., ::-1])
@@ -212,8 +220,7 @@ def _write(writer: RunWriter, scene: Scene, watcher: Watcher, talk: _Conversatio
 
 def _figures(scene: Scene, watcher: Watcher, talk: _Conversation, name: str) -> dict[str, Any]:
     """Make the report's figures from what the mapper told about itself."""
-    status = watcher.status
-    span_s = (watcher.newest_ns - watcher.first_ns) / 1e9
+    status, span_s = watcher.diagnostics(), watcher.seen_s
     stages = {}
     for key, text in status.items():
         match = re.fullmatch(r"([\d.]+) \(p95 ([\d.]+)\)", text) if key.startswith("ms/") else None

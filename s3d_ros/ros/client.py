@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from builtin_interfaces.msg import Duration
 from diagnostic_msgs.msg import DiagnosticArray
@@ -57,7 +57,7 @@ class SceneClient:
         self._thread = threading.Thread(target=self._spin, name="client", daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> SceneClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
