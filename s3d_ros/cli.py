@@ -228,9 +228,10 @@ def demo(
 ) -> None:
     """Stream a home over ROS topics to the nodes, ask while the camera moves, show what came of it."""
     from s3d_ros.offline.demo import run_demo
-    from s3d_ros.offline.demo_home import simulated_home
 
     if bag is None:
+        from s3d_ros.offline.demo_home import simulated_home
+
         with _progress("simulating a home", "frames") as progress:
             bag = simulated_home(out.parent, progress)
     run_demo(bag, out, rate=rate, limit_s=limit)

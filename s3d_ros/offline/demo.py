@@ -68,13 +68,13 @@ def run_demo(path: Path, out: Path, *, rate: float = 1.0, limit_s: float = 3600.
     with _ended_by_signals(), Processes(out / "logs", quiet) as processes, Watcher() as watcher:
         namespace = ("--ros-args", "-r", "__ns:=/s3d")
         up = "z" if recording.z_up else "auto"
-        processes.start("mapper", "s3d_ros.ros.mapper", (*namespace, "-p", f"map.up:={up}"))
-        processes.start("answerer", "s3d_ros.ros.answerer", namespace)
+        processes.start("mapper", "-m", "s3d_ros.ros.mapper", *namespace, "-p", f"map.up:={up}")
+        processes.start("answerer", "-m", "s3d_ros.ros.answerer", *namespace)
         with console.status("starting the mapper and the answerer"):
             _wait_until_ready(watcher, processes)
         console.print("[dim]mapper and answerer run; the camera starts to move[/]")
         play = ("play", str(path), "--rate", str(rate), "--limit", str(limit_s))
-        processes.start("player", "s3d_ros.cli", play)
+        processes.start("player", "-m", "s3d_ros.cli", *play)
         talk = _Conversation(console, watcher)
         _follow(talk, watcher, processes, recording.frame_count)
         _check_map(watcher, processes)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -22,18 +22,23 @@ class ProcessError(ValueError):
 class Processes:
     """A context manager: what was started in it is stopped at its end, first kindly, then for certain."""
 
-    def __init__(self, logs: Path, environment: Mapping[str, str] | None = None) -> None:
-        """logs: folder for one log file each. environment: variables laid over this program's own."""
+    def __init__(
+        self, logs: Path, environment: Mapping[str, str] | None = None, patience_s: float = _PATIENCE_S
+    ) -> None:
+        """logs: folder for one log file each. environment: variables laid over this program's own.
+
+        patience_s: how long a child gets to end after each signal.
+        """
         logs.mkdir(parents=True, exist_ok=True)
-        self._logs = logs
+        self._logs, self._patience_s = logs, patience_s
         self._environment = {**os.environ, **(environment or {})}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, module: str, arguments: Sequence[str] = ()) -> None:
-        """Run a module of this package with this Python."""
+    def start(self, name: str, *arguments: str) -> None:
+        """Run this Python with arguments, such as "-m", "s3d_ros.ros.mapper"."""
         with open(self.log(name), "wb") as log:
             self._children[name] = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [sys.executable, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -65,7 +70,7 @@ class Processes:
             for child in running:
                 if child.poll() is None:
                     os.killpg(child.pid, order)
-            deadline = time.monotonic() + _PATIENCE_S
+            deadline = time.monotonic() + self._patience_s
             while any(c.poll() is None for c in running) and time.monotonic() < deadline:
                 time.sleep(0.02)
 
