@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from s3d_ros.offline.topics import TopicNames
     from s3d_ros.types import Answer, Scene
 
+_MOST_ROWS = 12  # of the objects of an answer
 _FAILED_CHECK, _BAD_INPUT, _INTERRUPTED = 1, 2, 130
 
 
@@ -343,7 +344,7 @@ def tell_answer(answer: Answer, scene: Scene) -> None:
     style = "bold" if answer.success else "yellow"
     letter = f"{answer.choice}. " if answer.choice and not answer.text.startswith(f"{answer.choice}.") else ""
     console.print(Text(letter + answer.text, style=style), soft_wrap=True)
-    for number in answer.objects:
+    for number in answer.objects[:_MOST_ROWS]:
         thing = scene.find(number)
         if thing is not None:
             x, y, z = thing.box.center
@@ -352,6 +353,8 @@ def tell_answer(answer: Answer, scene: Scene) -> None:
                 Text(f"  {thing.id:>4}  {thing.label or 'unlabelled'}  at ({x:.2f}, {y:.2f}, {z:.2f}) m, {size} m"),
                 soft_wrap=True,
             )
+    if len(answer.objects) > _MOST_ROWS:
+        console.print(Text(f"  and {len(answer.objects) - _MOST_ROWS} more", style="dim"))
     notes = [answer.viewpoint, f"by {answer.answered_by}"]
     console.print(Text("  " + ", ".join(n for n in notes if n), style="dim"), soft_wrap=True)
 
