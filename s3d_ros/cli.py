@@ -35,7 +35,7 @@ class _Group(TyperGroup):
             sys.stderr.close()
             sys.exit(_FAILED_CHECK)
         except ModuleNotFoundError as error:
-            if (error.name or "").split(".")[0] not in _ROS and error.name not in _MESSAGES:
+            if not _is_of_ros(error.name or ""):
                 raise
             _complain(
                 f"this needs ROS 2, and Python does not find {error.name}: source /opt/ros/jazzy/setup.bash and "
@@ -50,8 +50,11 @@ class _Group(TyperGroup):
         sys.exit(_BAD_INPUT)
 
 
-_ROS = ("rclpy", "rosgraph_msgs", "sensor_msgs", "nav_msgs", "geometry_msgs", "std_msgs", "builtin_interfaces")
-_MESSAGES = ("s3d_ros.msg", "s3d_ros.srv", "s3d_ros.action")
+def _is_of_ros(module: str) -> bool:
+    top = module.split(".")[0]
+    messages = ("s3d_ros.msg", "s3d_ros.srv", "s3d_ros.action")
+    return top in ("rclpy", "builtin_interfaces", "rcl_interfaces") or top.endswith("_msgs") or module in messages
+
 
 app = typer.Typer(
     cls=_Group,

@@ -142,6 +142,16 @@ def test_faults_of_the_program_keep_their_trace(a_run: Path, monkeypatch: pytest
     assert isinstance(result.exception, ValueError), "an error of our own making must not pass for bad input"
 
 
+@pytest.mark.parametrize("module", ["rclpy", "sensor_msgs.msg", "s3d_ros.msg"])
+def test_missing_ros_is_told_with_the_way_to_get_it(module: str, a_run: Path, monkeypatch: pytest.MonkeyPatch):
+    def missing(*_: object) -> None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setattr("s3d_ros.answer.geometric.GeometricAnswerer.answer", missing)
+    line = complaint("ask", a_run, "where?")
+    assert module in line and "make setup" in line
+
+
 def test_ctrl_c_is_no_fault(a_run: Path, monkeypatch: pytest.MonkeyPatch):
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
