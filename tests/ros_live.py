@@ -19,6 +19,7 @@ import numpy as np
 # Before rclpy is initialised: nothing leaves this machine, and runs side by side don't meet.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(os.getpid() % 100 + 1)
+os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="s3d_ros_test_logs_"))
 
 from geometry_msgs.msg import PoseStamped, TransformStamped
 from rclpy.context import Context
@@ -29,7 +30,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from s3d_ros.geometry import quaternion
 from s3d_ros.msg import Instances as InstancesMsg
 from s3d_ros.ros import conversions
-from s3d_ros.ros.player import CAMERA, instances_msg
+from s3d_ros.ros.qos import CAMERA
 from s3d_ros.ros.running import use_large_messages
 from s3d_ros.types import Frame, Instances
 
@@ -54,7 +55,15 @@ def wait_for(condition: Callable[[], Any], seconds: float = START_S, what: str =
 class NodeProcess:
     """A node in a process of its own; what it says is kept."""
 
-    def __init__(self, module: str, ns: str, *, files: tuple[Path, ...] = (), **parameters: Any) -> None:
+    def __init__(
+        self,
+        module: str,
+        ns: str,
+        *,
+        files: tuple[Path, ...] = (),
+        environment: dict[str, str] | None = None,
+        **parameters: Any,
+    ) -> None:
         self.log = Path(tempfile.mkstemp(suffix=".log")[1])
         command = [sys.executable, "-m", module] if "/" not in module else [sys.executable, module]
         command += ["--ros-args", "-r", f"__ns:={ns}"]
@@ -63,7 +72,7 @@ class NodeProcess:
         for path in files:
             command += ["--params-file", str(path)]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
     def said(self) -> str:
         """Return all that it said so far."""
@@ -152,7 +161,7 @@ class Camera(Spinning):
             "depth": conversions.image_msg((frame.depth_m * 1000).astype(np.uint16), header, "16UC1"),
         }
         if instances is not None:
-            out["instances"] = instances_msg(instances, header)
+            out["instances"] = conversions.instances_msg(instances, header)
         return out
 
     def send(self, messages: dict[str, Any], pause_s: float = 0.05) -> None:

@@ -12,7 +12,6 @@ from sensor_msgs.msg import Image
 from s3d_ros.geometry import PoseError, level_rotation
 from s3d_ros.messages import camera_of, image_of, instances_of
 from s3d_ros.ros import conversions
-from s3d_ros.ros.player import instances_msg
 from s3d_ros.types import (
     Bev,
     Instances,
@@ -151,7 +150,7 @@ def test_instances_are_read_back_by_the_reader_of_inputs() -> None:
     image = np.zeros((6, 8), np.uint16)
     image[1:3], image[4:] = 300, 65535
     found = Instances(5_000_000_007, image, (300, 65535), ("cup", ""), (0.5, 1.0))
-    back = instances_of(instances_msg(found, HEADER))
+    back = instances_of(conversions.instances_msg(found, HEADER))
     np.testing.assert_array_equal(back.image, image)
     assert (back.stamp_ns, back.numbers, back.labels, back.scores) == (
         5_000_000_007,

@@ -181,10 +181,10 @@ def test_orders_are_done_between_frames() -> None:
 def test_the_status_says_what_is_missing_and_warns_once(monkeypatch) -> None:
     monkeypatch.setattr("s3d_ros.ros.status.GRACE_S", 0.0)
     worker, pipeline, _ = make_worker()
-    status = Status(worker, lambda role: role is Role.COLOR)
+    status = Status(worker, {Role.DEPTH: "/cam/depth"}, lambda role: role is Role.COLOR)
     _, warnings = status.report()
-    assert "no depth received, nobody publishes it" in warnings[0] and "no pose received" in warnings[0]
-    assert "no color received;" in warnings[0] and not status.is_ok
+    assert "nothing on /cam/depth (nobody publishes it)" in warnings[0] and "no poses, neither on" in warnings[0]
+    assert "nothing on color;" in warnings[0] and not status.is_ok
     for k in range(5):
         feed(worker, k, depth=k != 1)
         time.sleep(0.02)

@@ -1,12 +1,21 @@
 """ROS parameters: every config key, checked by name; nothing unknown passes."""
 
+from pathlib import Path
+
 import pytest
+import ros_live  # noqa: F401 - keeps ROS on this machine
 from hypothesis import given
 from hypothesis import strategies as st
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from s3d_ros.config import Config, ConfigError
-from s3d_ros.ros.node_parameters import ANSWERER, MAPPER
-from s3d_ros.ros.params import NodeParameter, resolve
+from s3d_ros.ros.config_file import config_yaml
+from s3d_ros.ros.node_parameters import ANSWERER, CONVERTER, MAPPER
+from s3d_ros.ros.params import NodeParameter, declare, resolve
+
+ROOT = Path(__file__).resolve().parents[1]
 
 OWN = (
     NodeParameter("count", 4, "how many", 1, 10),
@@ -66,7 +75,36 @@ def test_every_default_is_accepted_and_described(key: str) -> None:
 
 
 def test_node_parameters_do_not_shadow_config_keys() -> None:
-    names = [p.name for p in (*MAPPER, *ANSWERER)]
+    names = [p.name for p in (*MAPPER, *ANSWERER, *CONVERTER)]
     assert len(set(names)) == len(names)
     assert not set(names) & {key for key, _, _ in Config().flat()}
-    assert all(p.doc and p.checked(p.default) == p.default for p in (*MAPPER, *ANSWERER))
+    assert all(p.doc and p.checked(p.default) == p.default for p in (*MAPPER, *ANSWERER, *CONVERTER))
+
+
+def test_the_shipped_file_is_what_the_parameters_are() -> None:
+    text = (ROOT / "config" / "s3d.yaml").read_text()
+    assert text == config_yaml(), "write it anew: python -m s3d_ros.ros.config_file > config/s3d.yaml"
+    assert Config.from_yaml(ROOT / "config" / "s3d.yaml") == Config()
+
+
+@pytest.mark.parametrize("own", [MAPPER, ANSWERER, CONVERTER])
+def test_ros_reads_the_shipped_file(own: tuple[NodeParameter, ...], tmp_path: Path) -> None:
+    """By rclpy itself, for the node of that name; with values of one's own beside it."""
+    name = {id(MAPPER): "mapper", id(ANSWERER): "answerer", id(CONVERTER): "detections_converter"}[id(own)]
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("/**:\n  ros__parameters:\n    fusion:\n      voxel_size_m: 0.05\n    map.up: auto\n")
+    files = ["--ros-args", "--params-file", str(ROOT / "config" / "s3d.yaml"), "--params-file", str(mine)]
+    context = Context()
+    context.init(args=files)
+    try:
+        node = Node(name, namespace="s3d", context=context, automatically_declare_parameters_from_overrides=True)
+        config, values = declare(node, own, (*MAPPER, *ANSWERER, *CONVERTER))
+        assert (config.fusion.voxel_size_m, config.map.up) == (0.05, "auto")
+        assert values == {p.name: p.default for p in own}
+        told = node.describe_parameter("fusion.voxel_size_m")
+        assert (told.floating_point_range[0].to_value, told.read_only) == (0.5, True) and told.description
+        assert node.get_parameter("fusion.voxel_size_m").value == 0.05
+        assert not node.set_parameters([Parameter("fusion.voxel_size_m", value=0.04)])[0].successful
+        node.destroy_node()
+    finally:
+        context.try_shutdown()

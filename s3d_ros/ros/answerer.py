@@ -12,7 +12,7 @@ from rclpy.task import Future
 from s3d_ros.action import AskScene as AskSceneAction
 from s3d_ros.answer.geometric import GeometricAnswerer
 from s3d_ros.ros import asking, params, qos
-from s3d_ros.ros.node_parameters import ANSWERER, MAPPER
+from s3d_ros.ros.node_parameters import ANSWERER, CONVERTER, MAPPER
 from s3d_ros.ros.question_queue import QuestionQueue, Ticket
 from s3d_ros.ros.running import run, steady_timer
 from s3d_ros.ros.scene_receiver import SceneReceiver
@@ -28,7 +28,7 @@ class AnswererNode(Node):
 
     def __init__(self) -> None:
         super().__init__("answerer", automatically_declare_parameters_from_overrides=True)
-        _, values = params.declare(self, ANSWERER, MAPPER)
+        _, values = params.declare(self, ANSWERER, (*MAPPER, *CONVERTER))
         self._scenes = SceneReceiver()
         self._questions = QuestionQueue(
             GeometricAnswerer(),

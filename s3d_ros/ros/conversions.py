@@ -21,6 +21,7 @@ from std_msgs.msg import Header
 
 from s3d_ros.geometry import ROTATION_TOLERANCE, PoseError, pose_matrix, quaternion
 from s3d_ros.msg import BevInfo, SceneObjectArray, ViewMarker
+from s3d_ros.msg import Instances as InstancesMsg
 from s3d_ros.msg import SceneObject as SceneObjectMsg
 from s3d_ros.msg import ViewFrame as ViewFrameMsg
 from s3d_ros.types import (
@@ -28,6 +29,7 @@ from s3d_ros.types import (
     F64,
     U8,
     Bev,
+    Instances,
     Intrinsics,
     Marker,
     ObjectState,
@@ -204,6 +206,14 @@ def image_msg(image: U8, header: Header, encoding: str = "rgb8") -> Image:
         step=image.shape[1] * channels * image.itemsize,
         data=buffer_of(image, "B"),
     )
+
+
+def instances_msg(instances: Instances, header: Header) -> InstancesMsg:
+    """Convert the instances of one image."""
+    msg = InstancesMsg(header=header, image=image_msg(instances.image, header, "mono16"))
+    msg.numbers, msg.labels = list(instances.numbers), list(instances.labels)
+    msg.scores = [float(score) for score in instances.scores]
+    return msg
 
 
 def camera_info_msg(intrinsics: Intrinsics, header: Header) -> CameraInfo:

@@ -16,7 +16,7 @@ from s3d_ros.pipeline import FrameResult, Pipeline
 from s3d_ros.ros import params, qos
 from s3d_ros.ros.inputs import Inputs
 from s3d_ros.ros.mapping_worker import MappingWorker
-from s3d_ros.ros.node_parameters import ANSWERER, MAPPER
+from s3d_ros.ros.node_parameters import ANSWERER, CONVERTER, MAPPER
 from s3d_ros.ros.publishing import ScenePublisher
 from s3d_ros.ros.running import run, steady_timer
 from s3d_ros.ros.segment_process import SegmentProcess
@@ -29,7 +29,7 @@ class MapperNode(Node):
 
     def __init__(self) -> None:
         super().__init__("mapper", automatically_declare_parameters_from_overrides=True)
-        config, values = params.declare(self, MAPPER, ANSWERER)
+        config, values = params.declare(self, MAPPER, (*ANSWERER, *CONVERTER))
         self._pipeline = Pipeline(config)
         self._publisher = ScenePublisher(self, config.views.count, values["cloud_period_s"])
         self._segmenting = self._make_segmenting(config)
@@ -49,7 +49,7 @@ class MapperNode(Node):
             pose_type=values["pose_type"],
             pose_source=config.frames.pose_source,
         )
-        self._status = Status(self._worker, self._inputs.has_publisher)
+        self._status = Status(self._worker, self._inputs.topics, self._inputs.has_publisher)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATUS)
         steady_timer(self, 1.0, self._on_timer)
         self.create_service(Trigger, "reset", self._on_reset, callback_group=ReentrantCallbackGroup())

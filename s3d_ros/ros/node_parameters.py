@@ -19,3 +19,13 @@ ANSWERER = (
     NodeParameter("max_waiting", 32, "questions that wait at most; more get the error BUSY", 1, 1000),
     NodeParameter("deadline_s", 30.0, "for questions that bring none", 0.05, 3600),
 )
+
+CONVERTER = (
+    NodeParameter(
+        "detections_type",
+        "auto",
+        "package that the type of detections is from; auto: what is published there",
+        options=("auto", "yolo_msgs", "vision_msgs"),
+    ),
+    NodeParameter("class_names", "", "comma-separated, for detectors that give a class as a number"),
+)

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from geometry_msgs.msg import PoseStamped, TransformStamped
+from rclpy.context import Context
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -21,25 +20,23 @@ from s3d_ros.offline.recording import Recording, open_recording
 from s3d_ros.offline.topics import TopicNames
 from s3d_ros.ros import conversions, qos
 from s3d_ros.ros.running import use_large_messages
-from s3d_ros.types import F64, Instances
+from s3d_ros.types import F64
 
 Progress = Callable[[int, int | None], None]
 NAMESPACE = "/s3d"
 OPTICAL_FRAME = "camera_color_optical_frame"
 BASE_FRAME = "base_link"
-# As cameras publish: reliable, so that either kind of subscriber gets it
-CAMERA = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 FOUND_S = 10.0  # how long to wait for somebody who listens
 
 
 class PlayerNode(Node):
     """Publishes the values of a recording as messages."""
 
-    def __init__(self, frame_id: str, namespace: str = NAMESPACE) -> None:
-        super().__init__("player", namespace=namespace)
+    def __init__(self, frame_id: str, namespace: str = NAMESPACE, context: Context | None = None) -> None:
+        super().__init__("player", namespace=namespace, context=context)
         self._frame_id = frame_id
         self._T_map_base: tuple[int, F64] | None = None
-        create: Callable[[Any, str], Any] = lambda kind, name: self.create_publisher(kind, name, CAMERA)  # noqa: E731
+        create: Callable[[Any, str], Any] = lambda kind, name: self.create_publisher(kind, name, qos.CAMERA)  # noqa: E731
         self._clock_pub = self.create_publisher(Clock, "/clock", qos.STATUS)
         self._pose = create(PoseStamped, "pose")
         self._info = create(CameraInfo, "color/camera_info")
@@ -82,7 +79,7 @@ class PlayerNode(Node):
         elif item.role is PlayRole.DEPTH:
             self._depth.publish(conversions.image_msg(value, header, "16UC1"))
         else:
-            self._instances.publish(instances_msg(value, header))
+            self._instances.publish(conversions.instances_msg(value, header))
 
     def _publish_tf(self, stamp_ns: int, T_map_camera: F64) -> None:
         """Map to base to camera where the recording knows a base, else map to camera."""
@@ -96,14 +93,6 @@ class PlayerNode(Node):
                 (BASE_FRAME, OPTICAL_FRAME, invert(T_map_base) @ T_map_camera),
             ]
         self._tf.publish(self._tf_message(transforms=[_edge_msg(*edge, stamp_ns) for edge in edges]))
-
-
-def instances_msg(instances: Instances, header: Any) -> InstancesMsg:
-    """Convert the instances of one image."""
-    msg = InstancesMsg(header=header, image=conversions.image_msg(instances.image, header, "mono16"))
-    msg.numbers, msg.labels = list(instances.numbers), list(instances.labels)
-    msg.scores = [float(score) for score in instances.scores]
-    return msg
 
 
 def play(
@@ -124,10 +113,9 @@ def play(
     """
     recording = open_recording(path, None, topics) if isinstance(path, str | Path) else path
     use_large_messages()
-    own_context = not rclpy.ok()
-    if own_context:
-        rclpy.init()
-    node = PlayerNode(frame_id, namespace)
+    context = Context()
+    context.init()
+    node = PlayerNode(frame_id, namespace, context)
     try:
         _wait_for_listeners(node, wait_s)
         done = 0
@@ -139,8 +127,7 @@ def play(
         return done
     finally:
         node.destroy_node()
-        if own_context:
-            rclpy.try_shutdown()
+        context.try_shutdown()
 
 
 def _paced(items: Iterator[Published], rate: float, limit_s: float, tick: Callable[[int], None]) -> Iterator[Published]:

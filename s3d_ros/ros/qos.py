@@ -9,6 +9,8 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 # Deep enough for what arrives while a callback is held up: 30 Hz for a third of a second
 SENSOR = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+# What we publish as a camera or a detector would: reliable, so that either kind of subscriber gets it
+CAMERA = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 # tf is small and one lost transform costs many frames: as tf2 does it
 TF = QoSProfile(depth=100)
 

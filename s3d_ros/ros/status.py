@@ -23,9 +23,11 @@ NEEDED = (Role.COLOR, Role.DEPTH, Role.CAMERA_INFO)
 class Status:
     """Follows a worker's counters. ``report()`` once a second; it also says what is to be warned of."""
 
-    def __init__(self, worker: MappingWorker, has_publisher: Callable[[Role], bool]) -> None:
-        self._worker = worker
-        self._has_publisher = has_publisher
+    def __init__(
+        self, worker: MappingWorker, topics: Mapping[Role, str], has_publisher: Callable[[Role], bool]
+    ) -> None:
+        """topics: where each input comes from. has_publisher: whether anybody publishes it."""
+        self._worker, self._topics, self._has_publisher = worker, topics, has_publisher
         self._seen: Counter[str] = Counter()
         self._warned: dict[str, float] = {}
         self._fused, self._busy_s = 0, 0.0
@@ -80,11 +82,13 @@ class Status:
         lines = []
         for role in NEEDED:
             if not received[role]:
-                who = "" if self._has_publisher(role) else ", nobody publishes it"
-                lines.append(f"no {role} received{who}")
+                lines.append(f"nothing on {self._where(role)}")
         if not received["pose"] and not received["transform"]:
-            lines.append("no pose received, neither on the topic pose nor on /tf")
+            lines.append(f"no poses, neither on {self._where(Role.POSE)} nor on /tf")
         return lines
+
+    def _where(self, role: Role) -> str:
+        return self._topics.get(role, str(role)) + ("" if self._has_publisher(role) else " (nobody publishes it)")
 
     def _fresh(self, drops: Mapping[str, int], notes: Mapping[str, int], now: float) -> list[str]:
         """Return a sentence for each reason whose count rose, at most one in WARN_EVERY_S each."""
