@@ -1,0 +1,83 @@
+"""The truth about a simulated recording: ``truth.json`` and an instance image a frame, beside the bag."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from s3d_ros.offline.simulate.config import Event, Remove
+from s3d_ros.offline.simulate.frames import after
+from s3d_ros.offline.simulate.world import World
+from s3d_ros.types import U16
+
+FIRST_SEEN_PIXELS = 500
+
+
+class TruthWriter:
+    """Counts what each frame shows. Writes under ``folder``; ``images`` False leaves the instance images out."""
+
+    def __init__(self, folder: Path, world: World, *, images: bool = True) -> None:
+        self._folder = folder
+        self._world = world
+        self._images = images
+        self._most: dict[int, int] = {}
+        self._frames: dict[int, int] = {}
+        self._first: dict[int, float] = {}
+        if images:
+            (folder / "truth" / "instances").mkdir(parents=True, exist_ok=True)
+
+    def add(self, index: int, at_s: float, truth: U16) -> None:
+        """Take a frame's true instances, (H, W)."""
+        numbers, counts = np.unique(truth, return_counts=True)
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            if number:
+                self._most[number] = max(self._most.get(number, 0), count)
+                self._frames[number] = self._frames.get(number, 0) + 1
+                if count >= FIRST_SEEN_PIXELS:
+                    self._first.setdefault(number, at_s)
+        if self._images:
+            path = self._folder / "truth" / "instances" / f"{index:06d}.png"
+            if not cv2.imwrite(str(path), truth, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
+                raise OSError(f"can't write {path}")
+
+    def finish(self, events: Sequence[Event] = ()) -> dict[str, Any]:
+        """Write and return ``truth.json``: boxes as they are at the end; a removed thing keeps its last one."""
+        removed = {e.object_id: e.at_s for e in events if isinstance(e, Remove)}
+        moved = {e.object_id: e.at_s for e in events if not isinstance(e, Remove)}
+        world = self._world
+        for event in sorted(events, key=lambda e: e.at_s):
+            if not isinstance(event, Remove) and event.at_s < removed.get(event.object_id, np.inf):
+                world = after(world, event)
+        low, high = world.bounds
+        data: dict[str, Any] = {
+            "name": world.name,
+            "room": {"min": _rounded(low), "max": _rounded(high), "floor_area_m2": round(world.floor_area_m2, 3)},
+            "objects": [],
+        }
+        for thing in world.things:
+            entry: dict[str, Any] = {
+                "id": thing.id,
+                "label": thing.label,
+                "center": _rounded(thing.box.center),
+                "size": _rounded(thing.box.size),
+                "axes": [_rounded(row, 6) for row in thing.box.axes],
+                "pixels_seen": self._most.get(thing.id, 0),
+                "frames_seen": self._frames.get(thing.id, 0),
+                "first_seen_s": self._first.get(thing.id),
+            }
+            if thing.id in removed:
+                entry["removed_s"] = removed[thing.id]
+            if thing.id in moved:
+                entry["moved_s"] = moved[thing.id]
+            data["objects"].append(entry)
+        (self._folder / "truth.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+        return data
+
+
+def _rounded(values: np.ndarray, digits: int = 4) -> list[float]:
+    return [round(float(v), digits) for v in values]
