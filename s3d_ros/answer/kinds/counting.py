@@ -1,0 +1,141 @@
+"""How many of a category are there? Is there one at all?"""
+
+from __future__ import annotations
+
+import re
+
+from s3d_ros.answer.asked import Asked
+from s3d_ros.answer.kind import Kind
+from s3d_ros.answer.lexicon import plural
+from s3d_ros.answer.refusal import Refusal
+from s3d_ros.answer.world import names_of
+from s3d_ros.types import Answer, ErrorCode
+
+
+def count(asked: Asked) -> Answer | None:
+    """Count the present objects of one category, or of several listed together."""
+    text, slots = asked.parsed.text, asked.parsed.slots
+    if asked.parsed.polar and " how " not in text and "count" not in text:
+        return None
+    if _WISHED.search(text) and not re.search("count|tally|number|total", text):
+        return None
+    mentions = [asked.mention(k) for k in slots]
+    if any(m.nearest or m.count or m.object_id is not None for m in mentions):
+        return None
+    if len(slots) > 1 and slots not in asked.parsed.groups:
+        return None
+    found = {m.word: asked.all(m) for m in mentions}
+    things = [o for part in found.values() for o in part]
+    parts = [f"{len(part)} {_noun(word, len(part))}" for word, part in found.items()]
+    total = f"{len(things)} in all, " if len(parts) > 1 else ""
+    return asked.reply(f"{total}{' and '.join(parts)}: {names_of(things)}.", things, value=float(len(things)))
+
+
+def count_all(asked: Asked) -> Answer | None:
+    """Count everything present."""
+    things = asked.world.objects
+    return asked.reply(f"{len(things)} objects in the map so far.", things, value=float(len(things)))
+
+
+def exists(asked: Asked) -> Answer | None:
+    """Say whether the map holds any of a category; of several joined by "and", whether it holds all."""
+    slots = asked.parsed.slots
+    if len(slots) > 1 and slots not in asked.parsed.groups:
+        return None
+    found, missing = [], []
+    for mention in map(asked.mention, slots):
+        if mention.nearest or mention.count:
+            return None
+        try:
+            found += asked.all(mention)
+        except Refusal as refusal:
+            if refusal.code != ErrorCode.NOT_IN_MAP:
+                raise
+            missing.append(mention.word)
+    yes = bool(found) and (not missing or asked.parsed.has("or"))
+    held = f"the map holds {names_of(found)}" if found else ""
+    lacks = f"the map holds no {' and no '.join(missing)} so far" if missing else ""
+    text = f"{'Yes' if yes else 'No'}, {' and '.join(t for t in (held, lacks) if t)}."
+    return asked.reply(text, found, choice=yes_no(asked, yes))
+
+
+def yes_no(asked: Asked, yes: bool) -> str:
+    """Return the letter of the option that says yes or no; "" without options."""
+    if not asked.parsed.options:
+        return ""
+    for option in asked.parsed.options:
+        said = option.text.lower().split()[0].strip(".,!")
+        if said in (("yes", "true") if yes else ("no", "false")):
+            return option.letter
+    raise Refusal(ErrorCode.BAD_QUESTION, "None of the options says yes or no.")
+
+
+def _noun(word: str, number: int) -> str:
+    if number == 1 or word.endswith("s"):
+        return word
+    head, _, last = word.rpartition(" ")
+    return f"{head} {plural(last)}".strip()
+
+
+# "How many chairs can I get", "... for everybody": not those that there are, but those wished for.
+_WISHED = re.compile(
+    r" (?:can|could|would|may) (?:i|you|we|there|they) (?:get|be|have|like|give|let)(?= )"
+    r"| for (?:me|us|you|them|all|each|every\w*|one)(?= )"
+)
+_HOW_MANY = (
+    " what is the how many much number count counts counted counting tally headcount total amount exact"
+    " exactly precise precisely roughly about approximately around individual separate different"
+    " distinct instances in on this these those room rooms scene house flat apartment place map video"
+    " footage clip recording home space walkthrough tour film scan layout environment has have had got"
+    " get contain contains contained hold holds include includes including exist exists existing"
+    " appear appears appearing show shows shown showing or and i you we us me they them it its with"
+    " for from your category categories type kind kinds objects object things would could can do did"
+    " if ask asks asked find found see saw seen view visible robot camera overall all every each"
+    " any present together altogether talking say spot spotted detect detected observed noticed"
+    " recorded mapped identified come comes came turn up there here at so far already ever ones one"
+    " give tell know answer figure whole entire combined various across throughout through that"
+    " which think guess estimate estimated looking look make pieces curious please sum result whole"
+)
+COUNT = Kind(
+    "counting",
+    count,
+    asks=(
+        r"(?:how (?:many|much)(?: them)?(?: different| individual| separate| distinct)?"
+        r"(?: instances| examples| units| items| objects| pieces)? @"
+        r"|(?:number|count|total|quantity|tally|amount|headcount)(?: up)?(?: for| on)?"
+        r"(?: individual| separate| all)? @|(?:count|counted|counting|tally|total)(?: up| out)?(?: all| every| each)? @"
+        r"|@ (?:count|tally|number|total)|@(?: ~|(?: in| on)(?: room| scene| map| video))* how many"
+        r"|how many are there @)",
+    ),
+    reads=_HOW_MANY,
+    phrases=(r"if (?:someone|somebody|i) (?:asked|asks|ask)(?: you| me)?", r"to be (?:found|seen)"),
+    mentions=(1, 4),
+    views=False,
+    polar=None,
+)
+COUNT_ALL = Kind(
+    "counting everything",
+    count_all,
+    asks=(r"(?:how many|number|count)(?: different| individual| all)? (?:objects|things|items)",),
+    reads=_HOW_MANY,
+    mentions=(0, 0),
+    views=False,
+)
+EXISTS = Kind(
+    "existence",
+    exists,
+    asks=(
+        r"(?:(?:is|are|was|were) there(?: some| at least one| also)? @|(?:is|are|was|were) @ there"
+        r"|(?:do|did|can|could|have) (?:you|we)(?: also| ever)? (?:see|have|know|find|found|seen|spot"
+        r"|spotted|detect|detected|map|mapped|notice|noticed)(?: some)? @"
+        r"|does (?:room|scene|map|place|house|home|flat|apartment|it)"
+        r" (?:have|contain|include|hold|show)(?: some)? @|do(?:es)? @ exist"
+        r"|(?:is|are) @ (?:in|part|on|within) (?:room|scene|map|house|flat|apartment|place|video|home)"
+        r"|(?:is|are) @ (?:present|visible|here)|any @"
+        r"|has (?:room|scene|map|place|house|home|flat|apartment|it)(?: got)? @)",
+    ),
+    reads="some any at least also here in room scene or and exist either yes no anywhere",
+    mentions=(1, 4),
+    views=False,
+    polar=True,
+)

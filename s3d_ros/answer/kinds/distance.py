@@ -1,0 +1,88 @@
+"""How far apart are two things, or how far is one from me?"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from s3d_ros.answer.asked import Asked
+from s3d_ros.answer.kind import Kind
+from s3d_ros.answer.wording import LENGTHS, ME, PLAIN, ROUGHLY
+from s3d_ros.answer.world import name_of
+from s3d_ros.types import Answer, SceneObject
+
+# "How many inches is the tv" asks for no distance.
+_APART = re.compile(r" (?:far|distance|distant|away|from|close|near|gap|off|between|me|i|us|we|here)(?= )")
+
+
+def distance(asked: Asked) -> Answer | None:
+    """Distance between the closest points of two objects, or from me to an object's closest point, in 3D.
+
+    "The nearest chair" is the one nearest to the other thing named. "The two chairs" are both ends
+    where there are just two. Centres are measured between where the question says so.
+    """
+    parsed, slots = asked.parsed, asked.parsed.slots
+    if parsed.view.loose or (len(slots) == 2 and parsed.view):
+        return None
+    if len(slots) == 2:
+        a, b = _ends(asked, *slots)
+    elif asked.mention(slots[0]).plural and not parsed.has(*ME) and not parsed.view:
+        found = asked.all(asked.mention(slots[0]))
+        if len(found) != 2:
+            raise asked.ambiguous(asked.mention(slots[0]).word, found)
+        a, b = found
+    elif parsed.view or _APART.search(parsed.text):
+        return _from_me(asked, asked.one(slots[0]))
+    else:
+        return None
+    metres, where = asked.world.distance(a, b), "between their closest points"
+    if parsed.has("centers", "centres", "center", "centre", "middles"):
+        metres, where = float(np.linalg.norm(a.box.center - b.box.center)), "between their centres"
+    value, unit, text = asked.length(metres)
+    return asked.reply(f"{text} {where}: {name_of(a)} and {name_of(b)}.", (a, b), value, unit)
+
+
+def _ends(asked: Asked, first: int, second: int) -> tuple[SceneObject, SceneObject]:
+    if asked.mention(first).nearest:
+        b = asked.one(second)
+        near = [o for o in asked.all(asked.mention(first)) if o is not b] or [b]
+        return near[int(np.argmin(asked.world.distances(b, near)))], b
+    if asked.mention(second).nearest:
+        b, a = _ends(asked, second, first)
+        return a, b
+    return asked.one(first), asked.one(second)
+
+
+def _from_me(asked: Asked, thing: SceneObject) -> Answer:
+    here = asked.standpoint()
+    value, unit, text = asked.length(float(asked.world.distances_from(here, [thing])[0]))
+    if here.place is None:
+        text = f"{text} to the closest point of {name_of(thing)}, {here.words}."
+        return asked.reply(text, (thing,), value, unit, viewpoint=here.words)
+    text = f"{text} between the closest points of {name_of(thing)} and {name_of(here.place)}."
+    return asked.reply(text, (thing, here.place), value, unit, viewpoint=here.words)
+
+
+DISTANCE = Kind(
+    "distance",
+    distance,
+    asks=(
+        r"(?:how (?:far|close|near|distant|remote)|distance|shortest way|gap|clearance|separation|spacing|interval"
+        r"|(?:how much|how many|what)(?=(?: \S+){0,5} (?:between|separates?|separated|separating|apart|away))"
+        r"|closest @ (?:gets|comes|is) to|(?:space|room|empty space|free space) between"
+        r"|(?:measure|measured)(?: from)? @"
+        r"|how (?:wide|large|big|long|short) is (?:space|stretch|shortest|line)"
+        r"|(?:tape|ruler)(?: measure)?|how many (?:metres|centimetres|millimetres|feet|inches))",
+    ),
+    reads=PLAIN
+    + " far off apart away distant distance gap line straight direct directly shortest minimum minimal smallest"
+    " closest nearest least point points edge edges surface surfaces side sides part parts center centers centre"
+    " centres middles ends outer outermost other another two both much many clearance separation spacing lie lies"
+    " lying stand stands sit sits located situated positioned separate separates separated separating boundingbox"
+    " box boxes crow flies long length size large wide big short way only stretch stretched stretches run runs tape"
+    " ruler reading read end position location spot camera linear euclidean physical spatial actual real true"
+    " interval extends extent span spans exist exists need" + LENGTHS + ROUGHLY,
+    phrases=(r"(?:free|empty) space", r"to (?:reach|get to) @", r"close together|close to each"),
+    mentions=(1, 2),
+)

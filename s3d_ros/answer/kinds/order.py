@@ -1,0 +1,138 @@
+"""In which order did these categories first come into sight?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+from s3d_ros.answer.asked import Asked
+from s3d_ros.answer.choosing import option_mentions
+from s3d_ros.answer.kind import Kind
+from s3d_ros.answer.mentions import Mention
+from s3d_ros.answer.refusal import Refusal
+from s3d_ros.answer.wording import PLAIN
+from s3d_ros.answer.world import label_of, name_of
+from s3d_ros.types import Answer, ErrorCode, SceneObject
+
+FULL_SURENESS_S = 0.5  # between neighbours in the order; closer sights lose confidence, down to a half
+
+# Asks for the whole order, not just for the first or the last.
+_WHOLE = re.compile(
+    r"\b(?:order\w*|sequen\w*|sort\w*|rank\w*|list\w*|arrang\w*|chrono\w*|timeline|line up|second|next|then|how|put"
+    r"|(?:first|earliest)\b.*\b(?:last|latest))\b"
+)
+_TWO_TOLD_APART = ("before", "or", "earlier", "sooner")
+
+
+def appearance(asked: Asked) -> Answer | None:
+    """Order categories by ``first_seen_ns`` of their earliest object (GONE ones were seen, too).
+
+    Sights at the same instant go by ID, as IDs are given in order. With options that are whole orders
+    the one that fits best is chosen, with options that are single things the first (or last) of them.
+    ``facts["order"]``: the words in order.
+    """
+    parsed = asked.parsed
+    parts = option_mentions(asked) if parsed.options else []
+    named = [asked.mention(k) for k in parsed.slots]
+    if not named and parts:
+        named = parts[0] if len(parts[0]) > 1 else [m for p in parts for m in p]
+    listed = not parsed.slots or parsed.slots in parsed.groups
+    if len(named) < 2 or any(m.nearest for m in named):
+        return None
+    if not listed and not (len(named) == 2 and parsed.has(*_TWO_TOLD_APART)):
+        return None
+    first = _earliest(asked, named)
+    ranked = sorted(first, key=lambda m: (first[m].first_seen_ns, first[m].id))
+    things = [first[m] for m in ranked]
+    start = min(o.first_seen_ns for o in (*asked.world.objects, *asked.world.gone))
+    told = ", ".join(f"{m.word} ({name_of(o)}) at {(o.first_seen_ns - start) / 1e9:.1f} s" for m, o in first.items())
+    least_s = min(((b.first_seen_ns - a.first_seen_ns) / 1e9 for a, b in pairwise(things)), default=0.0)
+    sureness = 0.5 + 0.5 * min(1.0, least_s / FULL_SURENESS_S)
+    order = [m.word for m in ranked]
+    if all(len(p) == 1 for p in parts) if parts else not _WHOLE.search(parsed.text):
+        last = parsed.has("last", "latest")
+        best = ranked[-1 if last else 0]
+        things.sort(key=lambda o: o is not first[best])
+        text = f"{best.word} came {'last' if last else 'first'}; first seen: {told}."
+        return asked.reply(text, things, choice=_single(asked, parts, best), sureness=sureness, order=order)
+    letter, off_s = _fitting(asked, parts, first)
+    note = f" No option is quite that order; {letter} is the nearest to it." if off_s > 0 else ""
+    text = f"{', '.join(order)}. First seen: {told}.{note}"
+    return asked.reply(text, things, choice=letter, sureness=sureness / (1 + off_s), order=order)
+
+
+def _earliest(asked: Asked, named: Sequence[Mention]) -> dict[Mention, SceneObject]:
+    """Return the object of each mention that was seen first. Refuses (NOT_IN_MAP), naming all that are missing."""
+    out, missing = {}, []
+    for mention in named:
+        seen = [o for o in asked.world.gone if mention.object_id is None and label_of(o) in mention.labels]
+        try:
+            seen += asked.all(mention)
+        except Refusal:
+            if not seen:
+                missing.append(mention.word)
+                continue
+        out[mention] = min(seen, key=lambda o: (o.first_seen_ns, o.id))
+    if missing:
+        raise Refusal(ErrorCode.NOT_IN_MAP, f"The map holds no {' and no '.join(missing)} so far.")
+    return out
+
+
+def _single(asked: Asked, parts: list[list[Mention]], best: Mention) -> str:
+    if not parts:
+        return ""
+    for option, (mention, *_) in zip(asked.parsed.options, parts, strict=True):
+        if (mention.labels, mention.object_id) == (best.labels, best.object_id):
+            return option.letter
+    raise Refusal(ErrorCode.BAD_QUESTION, f"The answer is {best.word}, and none of the options is that.")
+
+
+def _fitting(asked: Asked, parts: list[list[Mention]], first: dict[Mention, SceneObject]) -> tuple[str, float]:
+    """Return the letter of the order that the sights violate by the fewest seconds, and these seconds."""
+    if not parts:
+        return "", 0.0
+    seen_ns = {(m.labels, m.object_id): o.first_seen_ns for m, o in first.items()}
+    off = []
+    for option, part in zip(asked.parsed.options, parts, strict=True):
+        keys = [(m.labels, m.object_id) for m in part]
+        if len(keys) != len(seen_ns) or set(keys) != set(seen_ns):
+            text = f"Option {option.letter} ({option.text}) does not order just the things asked for."
+            raise Refusal(ErrorCode.BAD_QUESTION, text)
+        times = [seen_ns[k] for k in keys]
+        late_ns = sum(max(0, a - b) for i, a in enumerate(times) for b in times[i + 1 :])
+        off.append((late_ns / 1e9, option.letter))
+    seconds, letter = min(off)
+    return letter, seconds
+
+
+APPEARANCE = Kind(
+    "appearance order",
+    appearance,
+    asks=(
+        r"(?:first|order\w*|sequence\w*|earliest|earlier|sort\w*|rank\w*|list\w*|arrang\w*|chronolog\w+|timeline|last"
+        r"|latest|before|sooner|initial|initially)",
+        r"(?:appear\w*|seen|see|saw|show\w*|visible|view\w*|sight\w*|spot|spotted|encounter\w*|pass|passed|notice\w*"
+        r"|come|came|turn|turned|pop|popped|observed|time|timeline|chronolog\w+|enter\w*|met|meet|introduced|discover\w*"
+        r"|pick|picked|captur\w*|glimpse\w*|debut\w*|perceiv\w*|regist\w*|recorded|detected|found|reveal\w*|filmed"
+        r"|caught|emerge\w*|occur\w*|get|earliest)",
+    ),
+    reads=PLAIN
+    + " types kinds first second third fourth fifth sixth last next time times order orders ordering orderings ordered"
+    " sequence sequences sequential sort sorted rank ranked ranking lists arrange arranged arrangement put line lines"
+    " lined chronological chronologically chronology timeline earliest earlier latest later sooner before after by"
+    " appear appears appeared appearance appearances appearing showed showing visible visibility become became becomes"
+    " came into view viewed viewing sight spot spots spotted encounter encountered encounters camera pass passed notice"
+    " noticed notices turn turned turns pop popped pops on screen observed observe walk walking proper correct right"
+    " best true correctly enter entered enters frame starting start starts went meet met introduced introduces discover"
+    " discovered discovers sighted sighting sightings debut debuts recorded detected beginning four three five two"
+    " reveal revealed reveals who caught catch filmed captured captures capture emerge emerged occur occurred occurs"
+    " initial initially pan pans during over throughout moving moves move run runs play plays played along full"
+    " complete other glimpse glimpses glimpsed reflects reflect back lead leads leading happen happens happened lens"
+    " perceived perceive registered register successive succession seeing eye attention begin begins ended unfold"
+    " unfolds set recognised recognized only once till until end make made world",
+    phrases=(r"should(?=(?: \S+)* (?:arranged|ordered|sorted|ranked|listed|put))",),
+    mentions=(0, 12),
+    views=False,
+    polar=None,
+)

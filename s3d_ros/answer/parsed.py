@@ -1,0 +1,129 @@
+"""A question read as far as words go: slots, stated viewpoint, units, options. No kind chosen yet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from s3d_ros.answer.cleaning import without_carriers, without_rules
+from s3d_ros.answer.language import AREA_UNITS, BLANK, STEP, UNITS, pattern, tokenize, words
+from s3d_ros.answer.mentions import Lexicon, Mention, Slotted, slotted
+from s3d_ros.answer.options import Option, read_options
+from s3d_ros.answer.viewpoint import View, take_view
+from s3d_ros.types import Question, Situation
+
+FILLERS = words("a an the this that these those is are was were be do does did of 's there please , ~")
+_POLAR = words("is are was were do does did can could will would has have am should may might any")
+
+# What bounds a question to the map and to now; the map is all that there is to ask about.
+_SCOPES = [
+    pattern(p)
+    for p in (
+        r"(?:anywhere |somewhere |located |present |visible |shown |found |available )?"
+        r"(?:in|inside|within|across|throughout|around|on|from|of|through) (?:our |my |your )?"
+        r"(?:whole |entire |current |same |complete |scanned |mapped )?"
+        r"(?:room|scene|video|map|house|home|place|apartment|flat|clip|footage|recording|area|environment|images?"
+        r"|frames?|rooms|interior|premises)(?: shown| here| right now| in total)?",
+        r"(?:that |which )?(?:can|could|have|has|were|are|was) (?:be|been)? ?"
+        r"(?:seen|visible|found|spotted|detected|observed|shown|recorded|mapped)",
+        r"(?:that |which )?(?:can |could |do |did |have |has )?(?:you|i|we|robot|camera)"
+        r"(?: can| could| have| did| do| has)? (?:saw|see|seen|find|found|count|counted|spot|spotted|detect|detected"
+        r"|observe|observed|notice|noticed|know|recorded|mapped)",
+        r"(?:just )?now|currently|in view|(?:at|for)(?: the)? (?:moment|present)|so far|in (?:total|all)|altogether"
+        r"|(?:standing |lying )?around(?= ~)|in here|around here|over here|anywhere|to be (?:found|seen)|at all"
+        r"|all in all|here|overall",
+    )
+]
+# Words between "the" and a name, and those that are no adjectives there.
+_MODIFIERS = re.compile(r"(?<= )(?:the|an?|this|that|these|those)((?: (?!the |~|,|@)\S+){1,2}) (?=@)")
+_NO_MODIFIERS = words(
+    "of is are was were be to from and or than nearest two both different individual separate distinct on by near"
+    " at in as with about until till behind under above over below beside facing past between for has does do did"
+    f" {STEP} {BLANK} toward towards into objects things items categories category following four three five"
+    " overall total"
+)
+_POSSESSIVES = re.compile(r"(?<= )(my|your|his|her|our|their)(?= (?:nearest )?@)")
+_STRANDED = re.compile(r"(?: is| are| was| were| be|@\d+) (on|off|up|out|over|down)(?= [~,]|\s*$)")
+_NEAREST_SLOT = re.compile(r"(?<= )nearest (?=@)")
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A question as the kinds see it.
+
+    text: slotted (see mentions.py); "could you tell me" and the like are taken out, "~" stands for the
+    stated viewpoint. whole: slotted, with nothing taken out. groups: slots listed together. units: those
+    asked for, "m", "cm", "m2" ... option_parts: what each option names, slotted like the text.
+    """
+
+    text: str
+    whole: str
+    mentions: tuple[Mention, ...]
+    groups: tuple[tuple[int, ...], ...]
+    view: View
+    units: frozenset[str]
+    options: tuple[Option, ...]
+    option_parts: tuple[Slotted, ...]
+    situation: Situation | None
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """Slots of the text in order, without those of the viewpoint."""
+        return tuple(int(s) for s in re.findall(r"@(\d+)", self.text))
+
+    @property
+    def polar(self) -> bool:
+        """Whether it asks for yes or no."""
+        return next((w in _POLAR for w in self.text.split() if w not in "~,"), False)
+
+    def has(self, *any_of: str) -> bool:
+        """Say whether the text holds one of these words."""
+        return not set(any_of).isdisjoint(self.text.split())
+
+    def unread(self, consumed: Iterable[re.Pattern[str]], vocabulary: frozenset[str]) -> list[str]:
+        """Return the content words that neither the patterns nor the vocabulary account for, in order."""
+        rest = _NEAREST_SLOT.sub("", self.text)
+        for found in (*consumed, *_SCOPES):
+            rest = found.sub("|", rest)
+        known = vocabulary | FILLERS
+        left = [w for w in rest.replace("|", " | ").split() if w not in known and w[0] not in "@|"]
+        return list(dict.fromkeys([*left, *self._more_of_a_thing()]))
+
+    def _more_of_a_thing(self) -> list[str]:
+        """Words that say more of a thing than a map can tell: "the left chair", "my chair", "is the tv on"."""
+        found = [m.split() for m in _MODIFIERS.findall(self.text)]
+        adjectives = [w for said in found if said[-1] not in _NO_MODIFIERS for w in said]
+        stranded = [] if self.has("side", "hand") else _STRANDED.findall(self.text)
+        return [w for w in adjectives if w not in _NO_MODIFIERS] + _POSSESSIVES.findall(self.text) + stranded
+
+
+def parse(question: Question, lexicon: Lexicon, ids: Mapping[int, object]) -> Parsed:
+    """Read a question. ``ids`` holds the IDs of the map. Raises Refusal (BAD_QUESTION) for broken options."""
+    stem, options = read_options(question.text, question.options)
+    main = slotted(tokenize(stem), lexicon, ids)
+    names = {**UNITS, **AREA_UNITS}
+    text, view = take_view(without_carriers(without_rules(main.text)))
+    return Parsed(
+        text=without_carriers(text),
+        whole=main.text,
+        mentions=main.mentions,
+        groups=main.groups,
+        view=view,
+        units=frozenset(names[w] for w in main.text.split() if w in names),
+        options=options,
+        option_parts=tuple(slotted(tokenize(o.text), lexicon, ids) for o in options),
+        situation=question.situation,
+    )
+
+
+def with_unknown(parsed: Parsed, unknown: Sequence[str]) -> Parsed | None:
+    """Take words where a noun belongs ("the zither") as things that the map lacks; None where one can't be."""
+    text, mentions = parsed.text, list(parsed.mentions)
+    for word in unknown:
+        found = re.compile(rf"(?<= )(the|a|an|any|many|some) {re.escape(word)}(?= (?!@))")
+        if not found.search(text):
+            return None
+        text = found.sub(rf"\1 @{len(mentions)}", text)
+        mentions.append(Mention(word))
+    return replace(parsed, text=text, mentions=tuple(mentions))

@@ -1,0 +1,32 @@
+"""Vocabulary that several kinds of question share."""
+
+from __future__ import annotations
+
+# Words that change nothing about what is asked where the rest of a question leaves no doubt. Only for
+# kinds whose ``asks`` are telling. Words of wish and duty ("should", "need") are not among them.
+PLAIN = (
+    " i you we it they he she one me us them my your our its their his her myself yourself someone somebody robot"
+    " would could can will do does did done has have had having be being been am"
+    " if for with by at in on to from as so and or but than then that what which how when where while whether"
+    " get gets got getting give gives given take takes taking taken let lets tell say says said saying know"
+    " show shows shown find finds found look looks looking see sees seen saw think thinking thought guess reckon"
+    " consider considers considered considering assume assuming suppose supposing imagine imagining picture"
+    " compare compared comparing pick picks choose chooses chosen select selects identify identified determine"
+    " calculate compute estimate estimated estimation measure measured measuring measurement measurements"
+    " name names named report check talking about regarding concerning ask asks asked asking answer answers"
+    " question questions wonder curious go going goes come comes according based basis judging knowing remember"
+    " recall recalling remembering memory review reviewing mentally replay replaying watching watch please just"
+    " simply really actually basically well ok okay exact exactly precise precisely accurate accurately"
+    " approximate approximately approx rough roughly around ballpark total overall altogether together whole"
+    " entire entirely number figure value amount result single numeric numerical decimal decimals place places"
+    " digit digits unit units whichever whatever here there now currently present moment already ever still each"
+    " every all any both either these those of thing things object objects item items category categories ones"
+    " following listed list given scene video clip footage recording film walkthrough tour scan scanned map"
+    " mapped layout room rooms space environment home house flat apartment out up mentioned option options"
+    " choice choices reference through between among amongst across within respect regard terms relative help thanks"
+)
+LENGTHS = " metres centimetres millimetres feet inches unit units measured in expressed given"
+ROUGHLY = " roughly about approximately approx around exact exactly precise precisely estimated estimate total"
+
+# Whoever asks, or is asked: the one whose viewpoint counts.
+ME = ("i", "me", "we", "us", "myself", "you", "robot", "camera", "here", "yourself")
