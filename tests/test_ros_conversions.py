@@ -200,3 +200,13 @@ def test_bev_ceiling_may_be_infinite() -> None:
     bev = make_bev()
     info = conversions.bev_info_msg(Bev(**{**bev.__dict__, "ceiling_cut_m": math.inf}), HEADER, 1, 2)
     assert math.isinf(info.ceiling_cut_m)
+
+
+def test_rviz_gets_boxes_with_their_names_above() -> None:
+    gone = SceneObject(8, "cup", make_object().box, state=ObjectState.GONE)
+    scene = Scene(1, 5, "map", np.array([0, 0, 1.0]), (make_object(7), gone))
+    clear, cube, text = conversions.markers_msg(scene).markers
+    assert clear.action == clear.DELETEALL
+    assert (cube.type, cube.id, cube.ns, cube.scale.z, cube.pose.position.y) == (cube.CUBE, 7, "boxes", 0.8, 2.0)
+    assert (text.text, text.ns, text.pose.position.x) == ("7 chair", "names", 1.0)
+    assert text.pose.position.z == pytest.approx(0.4 + 0.4 + 0.1), "above its top"

@@ -7,15 +7,18 @@ import dataclasses
 import signal
 from collections.abc import Callable, Iterator
 
+import cv2
 import numpy as np
 import pytest
 import ros_live  # first: it keeps ROS on this machine
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
 from ros_live import Camera, NodeProcess, wait_for
+from sensor_msgs.msg import CompressedImage
 from std_srvs.srv import Trigger
 from synthetic import SMALL, BoxWorld, look_at, room
 from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
 
 from s3d_ros.geometry import invert
 from s3d_ros.ros import conversions, qos
@@ -307,6 +310,44 @@ def test_a_pose_without_its_extrinsic_is_an_error_never_the_identity(frames: lis
         rig.wait_count("dropped/extrinsic_missing", 5)
         assert rig.count("frames_fused") == 0
         assert "no pose" in wait_for(lambda: client._scenes.missing(), 5)
+
+
+def test_frames_without_camera_info_are_counted_until_it_comes(frames: list) -> None:
+    """And compressed images on their own topics, and what RViz draws."""
+    ns = ros_live.namespace()
+    fast = {**FAST, "frames__wait_s": 0.3, "image_transport": "compressed"}
+    with NodeProcess(MAPPER, ns, **fast) as process, Camera(ns) as camera, SceneClient(ns) as client:
+        create = camera.node.create_publisher
+        camera.color = create(CompressedImage, "color/image_raw/compressed", qos.CAMERA)
+        camera.depth = create(CompressedImage, "depth/image_raw/compressedDepth", qos.CAMERA)
+        drawn: list[MarkerArray] = []
+        camera.node.create_subscription(MarkerArray, "markers", drawn.append, qos.latched(1))
+        camera.wait()
+        rig = Rig(frames, camera, client)
+
+        def compress(k: int, messages: dict) -> None:
+            frame = frames[k][0]
+            _, color = cv2.imencode(".jpg", frame.color[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+            _, depth = cv2.imencode(".png", (frame.depth_m * 1000).astype(np.uint16))
+            for name, format, data in (
+                ("color", "rgb8; jpeg compressed bgr8", color.tobytes()),
+                ("depth", "16UC1; compressedDepth png", bytes(12) + depth.tobytes()),
+            ):
+                header = messages[name].header
+                messages[name] = CompressedImage(header=header, format=format, data=array.array("B", data))
+
+        def without_info(k: int, messages: dict) -> None:
+            compress(k, messages)
+            messages["info"] = None
+
+        rig.walk(without_info, 12)
+        rig.wait_count("dropped/camera_info_missing", 3)
+        assert rig.count("frames_fused") == 0 and "there was no camera_info" in process.said()
+        rig.walk(compress)
+        wait_for(lambda: (s := client.scene()) and len(s.objects) == 2, what="two objects")
+        wait_for(lambda: drawn and len(drawn[-1].markers) == 5, 5, "boxes and names")
+        assert {m.text.split(" ")[-1] for m in drawn[-1].markers} == {"", "crate", "bin"}
+        assert process.stop() == 0
 
 
 @pytest.mark.parametrize(

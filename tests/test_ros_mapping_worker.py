@@ -32,6 +32,10 @@ class FakePipeline:
         self.go = threading.Event()
         self.go.set()
         self.fail_at: set[int] = set()
+        self.resets = 0
+
+    def reset(self) -> None:
+        self.resets += 1
 
     def process(self, frame: Frame, instances: Instances | None = None, is_new: bool = True) -> FrameResult:
         assert self.go.wait(10)
@@ -170,12 +174,23 @@ def test_depth_is_segmented_only_while_nobody_gives_instances() -> None:
     assert [f.index for f in segmenter.offered] == [1]
 
 
-def test_orders_are_done_between_frames() -> None:
-    worker, _, _ = make_worker()
+def test_a_reset_happens_between_frames_and_late_instances_of_before_are_left_out() -> None:
+    segmenter = FakeSegmenter()
+    held: list[tuple[Frame, Instances]] = []
+    real_take = segmenter.take
+    segmenter.take = lambda: held.pop() if held else None
+    worker, pipeline, _ = make_worker(segmenter=segmenter, instances_timeout_s=None)
+    feed(worker, 0)
+    wait_for(lambda: len(segmenter.offered) == 1)
     done = threading.Event()
-    worker.order(done.set)
-    assert done.wait(2)
+    worker.reset(done.set)
+    assert done.wait(2) and pipeline.resets == 1
+    held.append(real_take())
+    wait_for(lambda: worker.counts["segmented"] == 1)
+    feed(worker, 1)
+    wait_for(lambda: len(pipeline.seen) == 2)
     worker.close()
+    assert [(index, is_new) for index, is_new, _ in pipeline.seen] == [(0, True), (1, True)]
 
 
 def test_the_status_says_what_is_missing_and_warns_once(monkeypatch) -> None:

@@ -7,6 +7,7 @@ Big arrays go into messages as ``array.array``: rclpy copies these at once, and 
 from __future__ import annotations
 
 import array
+import colorsys
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,7 +18,9 @@ from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Vector3
 from nav_msgs.msg import OccupancyGrid
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
-from std_msgs.msg import Header
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker as MarkerMsg
+from visualization_msgs.msg import MarkerArray
 
 from s3d_ros.geometry import ROTATION_TOLERANCE, PoseError, pose_matrix, quaternion
 from s3d_ros.msg import BevInfo, SceneObjectArray, ViewMarker
@@ -189,6 +192,25 @@ def scene_of(msg: SceneObjectArray) -> Scene:
         robot_is_camera=bool(msg.robot_is_camera),
         merged={alias: o.id for o in objects for alias in o.aliases},
     )
+
+
+def markers_msg(scene: Scene) -> MarkerArray:
+    """Make what RViz draws: a box for each object, with its ID and label above. It replaces all that was drawn."""
+    header = header_msg(scene.stamp_ns, scene.frame_id)
+    here = [o for o in scene.objects if o.state is not ObjectState.GONE]
+    out = [MarkerMsg(header=header, action=MarkerMsg.DELETEALL)]
+    for thing, msg in zip(here, object_msgs(here), strict=True):
+        hue = thing.id * 0.618034 % 1.0  # neighbours in number far apart in colour
+        red, green, blue = colorsys.hsv_to_rgb(hue, 0.6, 1.0)
+        cube = MarkerMsg(header=header, ns="boxes", id=thing.id, type=MarkerMsg.CUBE, pose=msg.pose, scale=msg.size)
+        cube.color = ColorRGBA(r=red, g=green, b=blue, a=0.35)
+        text = MarkerMsg(header=header, ns="names", id=thing.id, type=MarkerMsg.TEXT_VIEW_FACING)
+        top = thing.box.center + scene.up * (np.abs(thing.box.axes @ scene.up) @ thing.box.size / 2 + 0.1)
+        text.pose.position.x, text.pose.position.y, text.pose.position.z = top.tolist()
+        text.text, text.scale.z = f"{thing.id} {thing.label}".rstrip(), 0.15
+        text.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+        out += [cube, text]
+    return MarkerArray(markers=out)
 
 
 # --- pictures ----------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def instances_of_outlines(msg: Any, size: tuple[int, int] | None = None) -> tupl
     areas = [cv2.contourArea(outline.astype(np.float32)) for outline in outlines]
     image: U16 = np.zeros(shape, np.uint16)
     for k in sorted(range(len(outlines)), key=lambda k: -areas[k]):
-        cv2.fillPoly(image, [np.rint(outlines[k]).astype(np.int32)], k + 1)  # type: ignore[call-overload]
+        cv2.fillPoly(image, [np.rint(outlines[k]).astype(np.int32)], k + 1)
     labels = [str(d.class_name) for d in outlined]
     scores = [float(d.score) for d in outlined]
     return _instances(stamp_ns_of(msg), image, labels, scores), len(msg.detections) - len(outlined)

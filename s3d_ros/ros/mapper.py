@@ -97,14 +97,13 @@ class MapperNode(Node):
     async def _on_reset(self, request: Any, response: Any) -> Any:
         done: Future = Future()
 
-        def work() -> None:
-            self._pipeline.reset()
+        def on_done() -> None:
             self._publisher.start_map(self._pipeline.scene())
             done.set_result(None)
             if self.executor is not None:
                 self.executor.wake()
 
-        self._worker.order(work)
+        self._worker.reset(on_done)
         await done
         self.get_logger().info("the map was reset")
         response.success, response.message = True, "the map is empty; object IDs start anew with another map_id"

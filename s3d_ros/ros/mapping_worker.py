@@ -67,12 +67,13 @@ class MappingWorker:
         self._timeout_s = instances_timeout_s
         self._given_at = time.monotonic()
         self._inbox: deque[tuple[Role, Any]] = deque()
-        self._orders: deque[Callable[[], None]] = deque()
+        self._resets: deque[Callable[[], None]] = deque()
         self._images = 0
         self._news = threading.Condition()
         self._stopping = False
         self._ready: deque[Arrival] = deque()
         self._left_out: deque[int] = deque(maxlen=1000)  # frames whose late instances are of no use
+        self._newest = self._forgotten = -1  # indices of frames: the newest, and that at the last reset
         self._thread = threading.Thread(target=self._run, name="mapping", daemon=True)
 
     def start(self) -> None:
@@ -98,25 +99,24 @@ class MappingWorker:
             self._inbox.append((role, msg))
             self._news.notify()
 
-    def order(self, work: Callable[[], None]) -> None:
-        """Have something done by the thread, between two frames."""
+    def reset(self, on_done: Callable[[], None]) -> None:
+        """Have the map forgotten by the thread, between two frames; ``on_done`` is called there."""
         with self._news:
-            self._orders.append(work)
+            self._resets.append(on_done)
             self._news.notify()
 
     def _run(self) -> None:
         while True:
             with self._news:
-                if not (self._inbox or self._orders or self._ready or self._stopping):
+                if not (self._inbox or self._resets or self._ready or self._stopping):
                     self._news.wait(IDLE_S)
                 if self._stopping:
                     return
                 messages, self._inbox = self._inbox, deque()
-                orders, self._orders = self._orders, deque()
+                resets, self._resets = self._resets, deque()
                 self._images = 0
-            for work in orders:
-                self._ready.clear()
-                self._guarded(work)
+            for on_done in resets:
+                self._guarded(self._forget, on_done)
             self._guarded(self._pair, messages)
             if self._ready:
                 start = time.perf_counter()
@@ -127,12 +127,20 @@ class MappingWorker:
                 self.counts["segmented"] += 1
                 self._guarded(self._map, *found, False)
 
+    def _forget(self, on_done: Callable[[], None]) -> None:
+        self._left_out.extend(a.frame.index for a in self._ready)
+        self._ready.clear()
+        self._forgotten = self._newest
+        self.pipeline.reset()
+        on_done()
+
     def _pair(self, messages: deque[tuple[Role, Any]]) -> None:
         for role, msg in messages:
             if role is Role.INSTANCES:
                 self._given_at = time.monotonic()
             self._router.feed(role, msg)
-        self._ready.extend(self.assembler.pop())
+        with self.pipeline.times.measure("pair"):
+            self._ready.extend(self.assembler.pop())
         waiting = sum(a.is_new for a in self._ready)
         while waiting > self._max_late:
             oldest = self._ready.popleft()
@@ -142,13 +150,15 @@ class MappingWorker:
                 self._left_out.append(oldest.frame.index)
 
     def _map(self, frame: Frame, instances: Instances | None, is_new: bool) -> None:
-        if not is_new and frame.index in self._left_out:
+        if not is_new and (frame.index in self._left_out or frame.index <= self._forgotten):
             return
+        self._newest = max(self._newest, frame.index)
         result = self.pipeline.process(frame, instances, is_new)
         self.counts["fused"] += int(is_new)
         if is_new and instances is None and self._segmenter is not None and self._nobody_gives():
             self._segmenter.offer(frame, self.pipeline.up)
-        self._on_frame(frame, result, is_new)
+        with self.pipeline.times.measure("publish"):
+            self._on_frame(frame, result, is_new)
 
     def _nobody_gives(self) -> bool:
         return self._timeout_s is None or time.monotonic() - self._given_at > self._timeout_s

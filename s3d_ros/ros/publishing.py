@@ -8,6 +8,7 @@ import time
 from nav_msgs.msg import OccupancyGrid
 from rclpy.node import Node
 from sensor_msgs.msg import Image, PointCloud2
+from visualization_msgs.msg import MarkerArray
 
 from s3d_ros.markers import draw_bev
 from s3d_ros.msg import BevInfo, SceneObjectArray
@@ -32,6 +33,8 @@ class ScenePublisher:
         depth = max(64, 4 * max_views)
         views = node.create_publisher(ViewFrameMsg, "view_frames", qos.latched(depth))
         self._views: LatchedSet[ViewFrameMsg] = LatchedSet(depth, views.publish)
+        self._markers = node.create_publisher(MarkerArray, "markers", qos.latched(1))
+        self._markers_version = -1
         self._cloud = node.create_publisher(PointCloud2, "cloud", 1)
         self._cloud_period_s = cloud_period_s
         self._cloud_sent = 0.0
@@ -46,6 +49,7 @@ class ScenePublisher:
         self.map_id = max(time.time_ns(), self.map_id + 1)
         self._revisions, self._bev, self._bev_stamp_ns = {}, None, 0
         self._views.keep_only(())
+        self._markers_version = -1
         self._full.publish(conversions.objects_msg(scene, self.map_id))
 
     def publish(self, frame: Frame, result: FrameResult, is_new: bool, pipeline: Pipeline) -> None:
@@ -63,6 +67,7 @@ class ScenePublisher:
             self.published += int(is_new)
         if result.scene is not None:
             self._publish_version(scene)
+        self._publish_markers(pipeline.scene())
         self._publish_cloud(scene, pipeline)
 
     def _publish_version(self, scene: Scene) -> None:
@@ -86,6 +91,12 @@ class ScenePublisher:
         marked = draw_bev(bev, here)
         header = conversions.header_msg(self._bev_stamp_ns, scene.frame_id)
         self._bev_marked.publish(conversions.image_msg(marked, header))
+
+    def _publish_markers(self, scene: Scene) -> None:
+        """For RViz, while it listens: each version once."""
+        if scene.map_version != self._markers_version and self._markers.get_subscription_count():
+            self._markers_version = scene.map_version
+            self._markers.publish(conversions.markers_msg(scene))
 
     def _publish_cloud(self, scene: Scene, pipeline: Pipeline) -> None:
         now = time.monotonic()
