@@ -3,22 +3,76 @@
 from __future__ import annotations
 
 import numpy as np
+import open3d as o3d
 
-from s3d_ros.geometry import box_of_points
+from s3d_ros.geometry import level_rotation
 from s3d_ros.types import F64, OrientedBox
 
-_MOST_POINTS = 3000
+_MOST_POINTS = 2000
+_YAW_POINTS = 400
+# Range and step of the search for the yaw, in degrees, coarse to fine: 0.1 degrees are 4 mm on a whiteboard.
+_YAW_SEARCH = ((45.0, 3.0), (2.5, 0.5), (0.4, 0.1))
+# Among the yaws whose footprint is about as small as the smallest, the one whose sides the points hug wins.
+_NEARLY_SMALLEST = 1.25
+_NEAREST_M = 0.01
+# Things stand upright unless a tilted box is smaller by so much: a telephone, a laptop's lid.
+_TILT_GAIN = 0.65
+_GROWTH_SHARE = 0.1
 
 
 def fit_box(positions: F64, counts: F64, voxel_m: float, up: F64) -> OrientedBox:
-    """Fit a box that stands along ``up`` (3,) to voxels' mean points (N, 3), N >= 3, each seen ``counts`` (N,) times.
+    """Fit a box to voxels' mean points (N, 3), N >= 3, each seen ``counts`` (N,) times; ``up`` (3,) is a unit vector.
 
-    Voxels seen far more rarely than the rest are left out: they come from ragged masks and depth noise. The mean point
-    of a border voxel lies inside the thing by about a quarter of the voxel: the box is grown by that.
+    The box stands along ``up``, turned so that the points lie close to its sides (the closeness criterion of Zhang et
+    al., "Efficient L-shape fitting for vehicle detection using laser scanners", IV 2017): the smallest footprint alone
+    turns a door by its handle. Voxels seen far more rarely than the rest are left out: they come from ragged masks and
+    depth noise. The mean point of a border voxel lies inside the thing by about a quarter of the voxel: the box is
+    grown by that on each side, less where it is thin.
     """
-    keep = counts >= 0.05 * np.median(counts)
-    points = positions[keep]
+    points = positions[counts >= 0.05 * np.median(counts)]
     if len(points) > _MOST_POINTS:
         points = points[:: len(points) // _MOST_POINTS + 1]
-    box = box_of_points(points, up)
-    return OrientedBox(box.center, box.size + 0.5 * voxel_m, box.axes)
+    R = level_rotation(up)
+    yaw = _best_yaw((points[:: len(points) // _YAW_POINTS + 1] @ R.T)[:, :2])
+    c, s = np.cos(yaw), np.sin(yaw)
+    box = _box_along(points, np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]]) @ R)
+    if box.size.min() > voxel_m:
+        tilted = _tilted_box(points)
+        if tilted is not None and np.prod(tilted.size + voxel_m) < _TILT_GAIN * np.prod(box.size + voxel_m):
+            box = tilted
+    return OrientedBox(box.center, box.size + np.minimum(0.5 * voxel_m, _GROWTH_SHARE * box.size), box.axes)
+
+
+def _best_yaw(xy: F64) -> float:
+    """Return the yaw (radians) of the rectangle that fits points (N, 2) best."""
+    best = 45.0
+    for reach_deg, step_deg in _YAW_SEARCH:
+        yaws = np.deg2rad(np.arange(best - reach_deg, best + reach_deg + step_deg / 2, step_deg))
+        directions = np.stack([np.cos(yaws), np.sin(yaws)])
+        a = xy @ directions  # (N, yaws)
+        b = xy @ np.stack([-directions[1], directions[0]])
+        low_a, high_a, low_b, high_b = a.min(axis=0), a.max(axis=0), b.min(axis=0), b.max(axis=0)
+        area = (high_a - low_a + _NEAREST_M) * (high_b - low_b + _NEAREST_M)
+        to_side = np.minimum(np.minimum(a - low_a, high_a - a), np.minimum(b - low_b, high_b - b))
+        closeness = (1 / np.maximum(to_side, _NEAREST_M)).sum(axis=0)
+        closeness[area > _NEARLY_SMALLEST * area.min()] = 0
+        best = float(np.rad2deg(yaws[int(np.argmax(closeness / area))]))
+    return float(np.deg2rad(best))
+
+
+def _box_along(points: F64, axes: F64) -> OrientedBox:
+    """Return the box of points (N, 3) along the rows of ``axes`` (3, 3)."""
+    local = points @ axes.T
+    low, high = local.min(axis=0), local.max(axis=0)
+    return OrientedBox((low + high) / 2 @ axes, high - low, axes)
+
+
+def _tilted_box(points: F64) -> OrientedBox | None:
+    """Return the smallest box of points (N, 3) of any attitude, None where they lie in a plane or a line."""
+    if len(points) < 10:
+        return None
+    try:
+        box = o3d.geometry.OrientedBoundingBox.create_from_points_minimal(o3d.utility.Vector3dVector(points))
+    except RuntimeError:  # no hull
+        return None
+    return _box_along(points, np.asarray(box.R).T)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from s3d_ros.config import ObjectsConfig
-from s3d_ros.geometry import inside_box
+from s3d_ros.geometry import box_distance, inside_box
 from s3d_ros.lifting import LiftedPoints
 from s3d_ros.timing import Periodic
 from s3d_ros.track import Track
@@ -26,9 +26,10 @@ _MERGE_AFTER_S = 0.3
 # One sight's evidence lasts at most so long: a gap in time is no proof of what happened in it.
 _LONGEST_STEP_S = 0.2
 _ACCUMULATE_S = 0.09
-_BOXES_AT_ONCE = 6
+_BOXES_AT_ONCE = 2
 _GONE_SHARE = 0.2  # of its voxels left: the rest was seen to be empty
 _INSIDE_SHARE, _INSIDE_MARGIN_M = 0.5, 0.06
+_TOUCHING_M, _TOUCHING_AFTER_S = 0.03, 2.0
 _LABEL_BONUS = 0.1  # label evidence helps a match, it never gates one
 
 
@@ -84,6 +85,7 @@ class ObjectMap:
             self._confirm(track)
         self._accumulate(points, lookup[index], voxels)
         self._weigh_merges(counts, rows, columns, slots, row_track, points.stamp_ns)
+        self._note_apart(row_track)
         for track in row_track.values():
             track.last_seen_ns = points.stamp_ns
         return {int(numbers[row]): self._resolve(track.id) if track.id else None for row, track in row_track.items()}
@@ -122,8 +124,10 @@ class ObjectMap:
         ]
         due.sort(key=lambda t: t.box_ns)
         for track in due if everything else due[:_BOXES_AT_ONCE]:
-            if track.fit_box(self.voxels, self._voxels_of(track), self.up, now_ns) and track.id:
-                self._changed.add(track.slot)
+            if track.slot in self._tracks and track.fit_box(self.voxels, self._voxels_of(track), self.up, now_ns):
+                self._merge_touching(track, now_ns)
+                if track.id:
+                    self._changed.add(track.slot)
         changed = tuple(
             self._tracks[s].snapshot() for s in sorted(self._changed) if s in self._tracks and self._tracks[s].public
         )
@@ -235,6 +239,36 @@ class ObjectMap:
                 share = visible[c] / max(len(self._voxels_of(other)), 1)
                 if total >= _MERGE_AFTER_S and (share > 0.3 or other.pixels < track.pixels):
                     self._merge(track, other, row_track)
+
+    def _note_apart(self, row_track: dict[int, Track]) -> None:
+        """Two masks of one frame are two things."""
+        by_label: dict[str, list[Track]] = {}
+        for track in row_track.values():
+            by_label.setdefault(track.label, []).append(track)
+        for group in by_label.values():
+            if len(group) > 1:
+                slots = {t.slot for t in group}
+                for track in group:
+                    track.apart_from |= slots
+
+    def _merge_touching(self, track: Track, now_ns: int) -> None:
+        """Merge with what has the same label and touches, if both were never seen at once: sides of one thing."""
+        if not track.label or track.box is None or now_ns - track.first_sight_ns < _TOUCHING_AFTER_S * 1e9:
+            return
+        for other in list(self._tracks.values()):
+            if (
+                other.label != track.label
+                or other.slot in track.apart_from
+                or other is track
+                or other.box is None
+                or not other.may_hold(track.box.center, float(np.linalg.norm(track.box.size)) / 2)
+                or now_ns - other.first_sight_ns < _TOUCHING_AFTER_S * 1e9
+            ):
+                continue
+            if box_distance(track.box, other.box)[0] < _TOUCHING_M:
+                self._merge(track, other, {})
+                if track.slot not in self._tracks:
+                    return
 
     def _merge(self, a: Track, b: Track, row_track: dict[int, Track]) -> None:
         keep, gone = (a, b) if a.seniority <= b.seniority else (b, a)

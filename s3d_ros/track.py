@@ -35,6 +35,7 @@ class Track:
         self.box: OrientedBox | None = None
         self.box_ns = 0
         self.box_is_old = True
+        self.apart_from: set[int] = set()  # slots of like things that were seen at the same time
         self._evidence: dict[str, dict[int, float]] = {}
         self._voxels: list[I64] = []
 
@@ -111,10 +112,10 @@ class Track:
         wide = max(k.width / k.fx, k.height / k.fy)
         return bool(-radius < p[2] < empty.far_m + radius and np.hypot(p[0], p[1]) < wide * max(p[2], 0) + 2 * radius)
 
-    def may_hold(self, point: F64) -> bool:
-        """Whether a point (3,) is near enough to lie in the box."""
+    def may_hold(self, point: F64, radius_m: float = 0.0) -> bool:
+        """Whether a ball around a point (3,) is near enough to meet the box."""
         return self.box is not None and bool(
-            np.linalg.norm(point - self.box.center) < 0.1 + np.linalg.norm(self.box.size) / 2
+            np.linalg.norm(point - self.box.center) < 0.1 + radius_m + np.linalg.norm(self.box.size) / 2
         )
 
     def absorb(self, other: Track, voxels: I64) -> None:
@@ -127,6 +128,7 @@ class Track:
         firsts = [t for t in (self.first_large_sight_ns, other.first_large_sight_ns) if t is not None]
         self.first_large_sight_ns = min(firsts, default=None)
         self.pixels += other.pixels
+        self.apart_from |= other.apart_from
         self.observations += other.observations
         for name, views in other._evidence.items():
             mine = self._evidence.setdefault(name, {})
