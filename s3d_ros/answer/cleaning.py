@@ -85,4 +85,4 @@ def without_carriers(text: str) -> str:
 
 def tidy(text: str) -> str:
     """Return the text with single spaces and no "~" twice in a row."""
-    return re.sub(r"~(?: ~)+", "~", f" {' '.join(text.split())} ")
+    return re.sub(r"~(?: [~,])+(?= )", "~", f" {' '.join(text.split())} ")

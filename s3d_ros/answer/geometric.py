@@ -19,9 +19,11 @@ from s3d_ros.answer.kinds.relation import RELATION
 from s3d_ros.answer.kinds.route import ROUTE
 from s3d_ros.answer.kinds.size import LONGEST, ROOM, SIZE
 from s3d_ros.answer.kinds.where import WHERE
+from s3d_ros.answer.language import words
 from s3d_ros.answer.mentions import Lexicon
 from s3d_ros.answer.parsed import FILLERS, Parsed, parse, with_unknown
 from s3d_ros.answer.refusal import Refusal
+from s3d_ros.answer.wording import PLAIN
 from s3d_ros.answer.world import World, label_of
 from s3d_ros.types import Answer, ErrorCode, Question, Scene
 
@@ -64,9 +66,9 @@ class GeometricAnswerer:
         asked = Asked(parsed, world)
         refusals: list[Refusal] = []
         unread: list[list[str]] = []
-        for kind, words in _fitting(parsed):
-            if words:
-                unread.append(words)
+        for kind, left_over in _fitting(parsed):
+            if left_over:
+                unread.append(left_over)
                 continue
             try:
                 reply = kind.answer(asked) if world.objects else _not_ready()
@@ -90,10 +92,11 @@ class GeometricAnswerer:
 
     def _unsettled(self, parsed: Parsed, world: World, unread: list[list[str]]) -> Refusal:
         """Return why a question was not settled: words not read, a thing unknown, or just no such kind."""
-        for words in sorted(unread, key=len):
-            guess = with_unknown(parsed, list(dict.fromkeys(words)))
-            if guess is None:
-                continue
+        content = parsed.unread((), FILLERS | words(PLAIN))
+        for left_over in sorted([*unread, content], key=len):
+            guess = with_unknown(parsed, left_over)
+            if guess is None or not left_over:
+                continue  # not a thing, but another word
             for kind, left in _fitting(guess):
                 if left or kind.name == "existence":
                     continue
@@ -102,19 +105,18 @@ class GeometricAnswerer:
                 except Refusal as refusal:
                     if refusal.code == ErrorCode.NOT_IN_MAP:
                         return refusal
-                except Exception:
-                    continue
-        words = min(unread, key=len) if unread else parsed.unread([], FILLERS)
-        named = ", ".join(repr(w) for w in dict.fromkeys(words[:8]))
+        least = min(unread, key=len, default=content)
+        telling = [w for w in least if w in content] or content or least
+        named = ", ".join(map(repr, telling[:8]))
         why = f"I could not read {named}." if named else "I can't tell what is asked."
         return Refusal(ErrorCode.NOT_SETTLED, f"{why} {_HELP}")
 
 
 def _fitting(parsed: Parsed) -> Iterator[tuple[Kind, list[str]]]:
     for kind in KINDS:
-        words = kind.unread(parsed)
-        if words is not None:
-            yield kind, words
+        left_over = kind.unread(parsed)
+        if left_over is not None:
+            yield kind, left_over
 
 
 def _check(question: Question) -> None:

@@ -94,7 +94,7 @@ def _inline(text: str) -> tuple[str, tuple[Option, ...]]:
             Option(m[1].upper(), t.rstrip(".").strip()) for m, t in zip(run, [*texts[:-1], last], strict=True)
         )
         stem = _HEADING.sub(" ", text[: first.start()])
-        return f"{stem} {tail}".strip(), _checked(options)
+        return f"{stem.strip()}\n{tail}".strip(), _checked(options)
     listed = _LISTED.search(text)
     if listed and re.search(r"[;/|\n]", listed[1]):
         parts = [p.strip(" .\t") for p in re.split(r"[;/|\n]", listed[1]) if p.strip(" .\t")]

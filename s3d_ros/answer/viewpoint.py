@@ -52,6 +52,7 @@ _CLAUSES = {
         rf"(?:navigate|drive|travel|get|route|path|way|trip|heading|head) from (@)(?= (?:and |, )*{_LOOK})",
         rf"{_WHO} (?:am|are|is|was|were)(?: robot| now| currently)?{_PLACE} (@)",
         rf"(?:imagine|picture|suppose|put|place|consider|have) (?:me|myself|yourself|you|us|someone|robot){_PLACE} (@)",
+        r"(?:start|starting|begin|beginning)(?: point| position| place)?(?: is)? (@)",
         r"(?:my|your|its|starting|start|current) (?:position|place|location|spot|point)(?: is)?(?: at| by| beside)?"
         r"(?: center| centre)? (@)",
     ),
@@ -89,8 +90,9 @@ _CLAUSES = {
 _PATTERNS = {name: [pattern(p) for p in group] for name, group in _CLAUSES.items()}
 
 # What may stand before a clause that states a viewpoint, and words that may come between.
+_TAKEN = "§"  # stands for a clause that was taken out, until all are
 _OPENERS = words(
-    "~ , if when while once after as and suppose supposing imagine imagining picture assume assuming say given now"
+    f"~ {_TAKEN} , if when while once after as and suppose supposing imagine imagining picture assume assuming say given now"
     " with then but so where because having be"
 )
 _BETWEEN = words("that the a an me you i we us there robot")
@@ -104,14 +106,15 @@ _IN_A_LIST = re.compile(_LISTED)
 _IN_A_LIST_OR_PAIR = re.compile(rf" (?:and|or) (?:the |an? )?@|{_LISTED}")
 _LED_IN = re.compile(
     r"(?: (?:if|when|while|once|as|and|suppose|supposing|imagine|imagining|picture|assume|assuming|say|given|let us"
-    r"|that|so|for|,|i|you|we|the|a|robot|is|am|are))+ ~"
+    rf"|that|so|for|,|i|you|we|the|a|robot|is|am|are))+ {_TAKEN}"
 )
 
 # Said around such a clause; none of these words asks anything.
 CLAUSE_WORDS = words(
     "if when while suppose supposing imagine imagining assume assuming say picture let us as with i you we am are is"
-    " was were be being robot camera person someone somebody one me my myself your yourself now just currently that so and"
-    " then given where perspective viewpoint view point first once having after orientation from located want position"
+    " was were be being robot camera person someone somebody one me my myself your yourself now just currently that"
+    " so and then given where perspective viewpoint view point first once having after orientation from located want"
+    " position"
 )
 
 
@@ -139,7 +142,7 @@ def take_view(text: str) -> tuple[str, View]:
     ``" ~ ~ , is the @2 left "`` and View(at=0, facing=1).
     """
     rest, view = _take(text)
-    return _LED_IN.sub(" ~", rest), view
+    return _LED_IN.sub(" ~", rest).replace(_TAKEN, "~"), view
 
 
 def _take(text: str) -> tuple[str, View]:
@@ -165,7 +168,7 @@ def _take(text: str) -> tuple[str, View]:
 
 
 def _first(name: str, text: str, strict: bool = True) -> tuple[str, tuple[int, ...]]:
-    """Return the text with "~" for the first clause that matches and states a viewpoint, and its slots.
+    """Return the text with _TAKEN for the first clause that matches and states a viewpoint, and its slots.
 
     strict: where something was asked before it, the clause must be opened by a word or a comma.
     """
@@ -173,12 +176,12 @@ def _first(name: str, text: str, strict: bool = True) -> tuple[str, tuple[int, .
     if not found:
         return text, ()
     first = min(found, key=lambda m: m.start())
-    return f"{text[: first.start()]}~{text[first.end() :]}", tuple(int(g[1:]) for g in first.groups() if g)
+    return f"{text[: first.start()]}{_TAKEN}{text[first.end() :]}", tuple(int(g[1:]) for g in first.groups() if g)
 
 
 def _states(name: str, text: str, match: re.Match[str], strict: bool) -> bool:
     before = text[: match.start()]
-    asked = name == "from" or _ASKS.search(before[before.rfind("~") + 1 :])
+    asked = name == "from" or _ASKS.search(before[max(before.rfind("~"), before.rfind(_TAKEN)) + 1 :])
     if strict and asked and not _opens_clause(before):
         return False
     if name == "both":

@@ -10,6 +10,7 @@ PLAIN = (
     " if for with by at in on to from as so and or but than then that what which how when where while whether"
     " get gets got getting give gives given take takes taking taken let lets tell say says said saying know"
     " show shows shown find finds found look looks looking see sees seen saw think thinking thought guess reckon"
+    " call called"
     " consider considers considered considering assume assuming suppose supposing imagine imagining picture"
     " compare compared comparing pick picks choose chooses chosen select selects identify identified determine"
     " calculate compute estimate estimated estimation measure measured measuring measurement measurements"

@@ -37,13 +37,13 @@ def closest(asked: Asked) -> Answer | None:
     parsed, slots = asked.parsed, list(asked.parsed.slots)
     chosen = parsed.has("or") and parsed.has(*_NEAR, *_FAR)  # "is the bed or the sofa closer"
     faces_only = parsed.view.at is None and bool(parsed.view)
-    if parsed.view.loose or faces_only or (parsed.polar and not chosen):
+    if parsed.view.loose or faces_only or _HOW_FAR.search(parsed.text) or (parsed.polar and not chosen):
         return None
     reference = _reference(asked, slots)
     if reference is not None:
         slots.remove(reference)
     named = _named(asked, slots)
-    if named is None:
+    if named is None or (len(slots) > 1 and not any(set(slots) <= set(g) for g in parsed.groups)):
         return None
     target = asked.one(reference) if reference is not None else None
     try:
@@ -130,6 +130,7 @@ def _named(asked: Asked, slots: Sequence[int]) -> list[Mention] | None:
     return [] if said <= _ANYTHING else None  # not "the closest you have been to the sofa"
 
 
+_HOW_FAR = re.compile(r"\bhow (?:far|close|near|big|long|many|much)\b")
 _REFERENCES = [
     re.compile(p)
     for p in (

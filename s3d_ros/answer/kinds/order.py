@@ -9,6 +9,7 @@ from itertools import pairwise
 from s3d_ros.answer.asked import Asked
 from s3d_ros.answer.choosing import option_mentions
 from s3d_ros.answer.kind import Kind
+from s3d_ros.answer.kinds.counting import yes_no
 from s3d_ros.answer.mentions import Mention
 from s3d_ros.answer.refusal import Refusal
 from s3d_ros.answer.wording import PLAIN
@@ -33,7 +34,8 @@ def appearance(asked: Asked) -> Answer | None:
     ``facts["order"]``: the words in order.
     """
     parsed = asked.parsed
-    parts = option_mentions(asked) if parsed.options else []
+    yes_or_no = parsed.polar and not parsed.has("or")
+    parts = option_mentions(asked) if parsed.options and not yes_or_no else []
     named = [asked.mention(k) for k in parsed.slots]
     if not named and parts:
         named = parts[0] if len(parts[0]) > 1 else [m for p in parts for m in p]
@@ -50,6 +52,10 @@ def appearance(asked: Asked) -> Answer | None:
     least_s = min(((b.first_seen_ns - a.first_seen_ns) / 1e9 for a, b in pairwise(things)), default=0.0)
     sureness = 0.5 + 0.5 * min(1.0, least_s / FULL_SURENESS_S)
     order = [m.word for m in ranked]
+    if parsed.polar and parsed.has("before", "earlier", "sooner"):
+        yes = ranked[0] is named[0]
+        text = f"{'Yes' if yes else 'No'}, {order[0]} came first; first seen: {told}."
+        return asked.reply(text, things, choice=yes_no(asked, yes), sureness=sureness, order=order)
     if all(len(p) == 1 for p in parts) if parts else not _WHOLE.search(parsed.text):
         last = parsed.has("last", "latest")
         best = ranked[-1 if last else 0]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from s3d_ros.answer.asked import Asked
+from s3d_ros.answer.asked import SHOWN_AT_MOST, Asked
 from s3d_ros.answer.kind import Kind
 from s3d_ros.answer.kinds.counting import yes_no
 from s3d_ros.answer.language import pattern
@@ -27,8 +27,10 @@ _TO_A_THING = {
     rf"|in vicinity|in proximity to|surrounding|close by)|{_REACH}(?: to| from)?)",
 }
 _TO_ME = {
-    "left": r"(?:(?:to|on|at) (?:(?:my|your|our|its) )?left(?: hand)?(?: side)?|left (?:me|you|us))",
-    "right": r"(?:(?:to|on|at) (?:(?:my|your|our|its) )?right(?: hand)?(?: side)?|right (?:me|you|us))",
+    "left": r"(?:(?:to|on|at) (?:(?:my|your|our|its) )?left(?: hand)?(?: side)?(?: me| you| us)?"
+    r"|left (?:me|you|us))",
+    "right": r"(?:(?:to|on|at) (?:(?:my|your|our|its) )?right(?: hand)?(?: side)?(?: me| you| us)?"
+    r"|right (?:me|you|us))",
     "behind": r"(?:behind (?:me|you|us|robot|camera)|(?:at|to|on|in) (?:my|your) (?:back|rear)|behind my back)",
     "front": r"(?:(?:directly |right |straight )?(?:in front|ahead)(?: me| you| us| robot| camera)?|in my front)",
     "near": r"(?:(?:directly |right )?(?:near|around|surrounding|surround|surrounds|close to|next to|beside|by|nearby"
@@ -74,6 +76,10 @@ _SHOW_PICTURES = frozenset(
 )
 
 
+# "Is the chair near it", "are the chairs near it", "is chair 6 near it", but not "is there a chair near it".
+_DEFINITE = re.compile(r"^[ ~,]*(?:is|are|was|were) (?:the |all |these |those |this |that )*@\d+ ")
+
+
 @dataclass(frozen=True)
 class Relation:
     """A relation that a question states. slot: what it is related to, None for the asker. reach_m: "within 2 m"."""
@@ -109,7 +115,7 @@ def placed(asked: Asked) -> Answer | None:
         if on_a_picture:
             return None
         pool = list(asked.world.objects)
-    elif form == "is it" and not asked.mention(subjects[0]).plural:
+    elif form == "is it" and _DEFINITE.search(parsed.text) and not asked.mention(subjects[0]).plural:
         pool = [asked.one(subjects[0])]
     else:
         pool = asked.all(asked.mention(subjects[0]))
@@ -153,9 +159,9 @@ def _find(asked: Asked, relation: Relation, pool: list[SceneObject]) -> Found:
 def _yes_or_no(asked: Asked, relation: Relation, pool: list[SceneObject], found: Found, every: bool) -> Answer:
     off = [o for o in pool if o not in found.hits]
     yes = not off if every else bool(found.hits)
-    told = found.hits if yes else off
-    which = f"{names_of(told)} {_are(told)}" if told and len(told) <= 12 else "nothing is" if not yes else "some are"
-    no = "" if yes or which == "nothing is" else " not"
+    told = found.hits if yes else off if len(off) <= SHOWN_AT_MOST else []
+    which = f"{names_of(told)} {_are(told)}" if told else "nothing is"
+    no = "" if yes or not told else " not"
     return asked.reply(
         f"{'Yes' if yes else 'No'}, {which}{no} {_how(relation, found)}.",
         [*told, *found.used],
@@ -187,8 +193,7 @@ def _are(things: Sequence[SceneObject]) -> str:
 
 def _all_meant(asked: Asked, slot: int) -> bool:
     """Say whether all are asked about, as in "are the chairs near it", or any, as in "are there chairs near it"."""
-    definite = re.search(rf" (?:the|all|these|those) @{slot} ", asked.parsed.text)
-    return asked.mention(slot).plural and definite is not None
+    return asked.mention(slot).plural and _DEFINITE.search(asked.parsed.text) is not None
 
 
 def _shows_pictures(asked: Asked, slot: int) -> bool:
