@@ -108,6 +108,23 @@ def test_floor_and_ceiling_are_found_among_walls():
     assert heights.ceiling_cut_m == float("inf")
 
 
+def test_a_ceiling_of_which_little_was_seen_is_found_and_a_cupboard_is_none():
+    rng = np.random.default_rng(1)
+    heights = Heights()
+    heights.note_camera(1.4)
+    floor, walls = rng.normal(0.0, 0.005, 90_000), rng.uniform(0.0, 2.6, 400_000)
+    cupboard, ceiling = rng.normal(2.0, 0.005, 3_500), rng.normal(2.6, 0.005, 20_000)
+    heights.count(
+        {(0, 0)}, np.zeros((513_500, 2), np.int64), np.concatenate([floor, walls, cupboard, ceiling]).astype(np.float32)
+    )
+    assert heights.settle(0.02)
+    assert 2.2 < heights.ceiling_cut_m < 2.45
+    bare = np.concatenate([floor, walls, cupboard]).astype(np.float32)
+    heights.count({(0, 0)}, np.zeros((len(bare), 2), np.int64), bare)
+    assert heights.settle(0.02)
+    assert heights.ceiling_cut_m == float("inf")
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_markers_of_a_view_never_overlap_and_stand_on_their_objects(seed):
