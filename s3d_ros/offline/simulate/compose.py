@@ -69,9 +69,9 @@ def fit_room(layout: Layout) -> Room:
 
 
 def compose(layouts: Sequence[Layout]) -> tuple[list[Placed], list[Doorway]]:
-    """Join rooms into a flat: each new one goes where the whole stays most compact. The first room's corner is the origin.
+    """Join rooms into a flat: each new one goes where the whole stays most compact.
 
-    Raises LayoutError when a room finds no place.
+    The first room's corner is the origin. Raises LayoutError when a room finds no place.
     """
     rooms = [_upright(layout) for layout in layouts]
     rooms = [_with_aisles(p) for p in rooms]
@@ -204,7 +204,7 @@ def _best_place(
 
 def _few(values: Sequence[float]) -> list[float]:
     """At most seven of them, spread out."""
-    picks = np.unique(np.linspace(0, len(values) - 1, 7).round().astype(int)) if values else []
+    picks: Sequence[int] = np.unique(np.linspace(0, len(values) - 1, 7).round().astype(int)).tolist() if values else []
     return [values[i] for i in picks]
 
 

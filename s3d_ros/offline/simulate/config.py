@@ -72,7 +72,8 @@ class TourConfig:
     heights_m: tuple[float, ...] = (0.85, 1.4)  # looked from; the way between them is smooth
     radius_m: float = 0.22  # kept from furniture and walls
     dwell_s: float = 0.35  # rest on each view
-    room_s: float = 90.0  # longest tour of one room
+    # Longest tour of all rooms together: so much a room, a square metre, an object; and the most a room on average
+    budget_s: tuple[float, float, float, float] = (30.0, 0.5, 0.8, 150.0)
     max_range_m: float = 4.5  # further things don't count as seen
 
     def __post_init__(self) -> None:

@@ -31,18 +31,23 @@ def chair(s: Spec) -> list[Mesh]:
     parts = [
         box((-x, -y, seat - thick), (x, y, seat), s.color, T.FABRIC),
         box((-x, y - back, low_back), (x, y, z), s.color, T.FABRIC),
-        *[box((sx, y - back * 0.8, seat), (sx + 0.05 * s.w, y - back * 0.2, z), _STEEL) for sx in (-x * 0.7, x * 0.6)],
+        *[
+            box((sx, y - back * 0.8, seat), (sx + 0.05 * s.w, y - back * 0.2, low_back + 0.01), _STEEL)
+            for sx in (-x * 0.7, x * 0.6)
+        ],
     ]
+    under = seat - thick
     if s.w > 0.55 and s.h > 0.8:  # an office chair: a column on a star of feet, and arms
-        parts.append(cylinder((0, 0, 0), 0.035, -z + 0.06, seat, _DARK))
+        parts.append(cylinder((0, 0, 0), 0.035, -z + 0.07, under, _DARK))
         parts.append(box((-x, -0.03, -z), (x, 0.03, -z + 0.07), _DARK))
-        parts.append(box((-0.03, -y, -z), (0.03, y, -z + 0.07), _DARK))
+        parts.append(box((-0.03, -y, -z), (0.03, -0.03, -z + 0.065), _DARK))
+        parts.append(box((-0.03, 0.03, -z), (0.03, y, -z + 0.065), _DARK))
         arm = seat + 0.4 * (z - seat)
         for sx in (-x, x - 0.05):
-            parts.append(box((sx, -y * 0.5, arm - 0.03), (sx + 0.05, y, arm), _DARK))
-            parts.append(box((sx, -y * 0.3, seat), (sx + 0.05, -y * 0.3 + 0.05, arm), _DARK))
+            parts.append(box((sx, -y * 0.5, arm - 0.03), (sx + 0.05, y - back, arm), _DARK))
+            parts.append(box((sx, -y * 0.3, seat), (sx + 0.05, -y * 0.3 + 0.05, arm - 0.03), _DARK))
     else:
-        parts += _legs(s, seat, 0.045, s.shade(0.55))
+        parts += _legs(s, under, 0.045, s.shade(0.55))
     return parts
 
 
@@ -68,9 +73,11 @@ def table(s: Spec) -> list[Mesh]:
     elif s.h > 0.5:
         inset = min(0.05, s.w / 8, s.d / 8)
         parts.append(
-            box((-x + inset, -y + inset, top - thick - 0.07), (x - inset, -y + inset + 0.02, top), s.shade(0.8))
+            box((-x + inset, -y + inset, top - thick - 0.07), (x - inset, -y + inset + 0.02, top - thick), s.shade(0.8))
         )
-        parts.append(box((-x + inset, y - inset - 0.02, top - thick - 0.07), (x - inset, y - inset, top), s.shade(0.8)))
+        parts.append(
+            box((-x + inset, y - inset - 0.02, top - thick - 0.07), (x - inset, y - inset, top - thick), s.shade(0.8))
+        )
     return parts
 
 

@@ -281,7 +281,7 @@ def cup(s: Spec) -> list[Mesh]:
     return [shifted, *handle, grip]
 
 
-def _rest(m: Mesh) -> tuple:  # type: ignore[type-arg]
+def _rest(m: Mesh) -> tuple:
     return m.triangles, m.color, m.texture, m.texcoords
 
 

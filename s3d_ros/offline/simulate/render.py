@@ -89,13 +89,13 @@ class Renderer:
         hits = self._scene.cast_rays(self._core.Tensor(rays))
         return hits["t_hit"].numpy(), self._ids[self._triangles(hits)]
 
-    def _cast(self, T_map_camera: F64) -> dict:  # type: ignore[type-arg]
+    def _cast(self, T_map_camera: F64) -> dict:
         flat = self._rays.reshape(-1, 6)
         flat[:, :3] = T_map_camera[:3, 3]
         np.matmul(self._directions, T_map_camera[:3, :3].T.astype(np.float32), out=flat[:, 3:])
-        return self._scene.cast_rays(self._core.Tensor.from_numpy(self._rays))  # type: ignore[no-any-return]
+        return self._scene.cast_rays(self._core.Tensor.from_numpy(self._rays))
 
-    def _triangles(self, hits: dict) -> np.ndarray:  # type: ignore[type-arg]
+    def _triangles(self, hits: dict) -> np.ndarray:
         found = hits["primitive_ids"].numpy().ravel()
         return np.minimum(found, np.uint32(len(self._ids) - 1)).astype(np.int32)
 
@@ -111,6 +111,6 @@ class Renderer:
 
 
 def _shade(normals: F64) -> F64:
-    """Light from one side, from the sky and back from the floor, (T,)."""
+    """Soft light from above and one side, and a little that the floor throws back, (T,)."""
     light = _LIGHT / np.linalg.norm(_LIGHT)
-    return np.asarray(0.62 + 0.3 * np.maximum(normals @ light, 0) + 0.08 * normals[:, 2])
+    return np.asarray(0.82 + 0.2 * (normals @ light) + 0.18 * np.maximum(-normals[:, 2], 0))

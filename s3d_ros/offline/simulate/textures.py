@@ -65,7 +65,7 @@ def _plain(rng: np.random.Generator) -> F32:
 
 
 def _wood(rng: np.random.Generator) -> F32:
-    grain = _noise(rng, (1.2, 40), 0.07) + _noise(rng, (5, 70), 0.08)
+    grain = _noise(rng, (1.2, 40), 0.035) + _noise(rng, (6, 70), 0.05)
     return _grey(0.97 + grain) * np.array([1.0, 0.98, 0.95], dtype=np.float32)
 
 
@@ -76,7 +76,7 @@ def _fabric(rng: np.random.Generator) -> F32:
 
 
 def _plaster(rng: np.random.Generator) -> F32:
-    return _grey(1 + _noise(rng, 30, 0.025) + _noise(rng, 2.5, 0.015))
+    return _grey(1.02 + _noise(rng, 40, 0.012) + _noise(rng, 2.5, 0.008))
 
 
 def _parquet(rng: np.random.Generator) -> F32:
@@ -159,9 +159,15 @@ def _books(rng: np.random.Generator) -> F32:
 
 
 def _picture(rng: np.random.Generator) -> F32:
-    field = np.stack([0.6 + _noise(rng, 30, 0.3) + _noise(rng, 7, 0.1) for _ in range(3)], axis=2)
-    field[:10], field[-10:], field[:, :10], field[:, -10:] = 0.15, 0.15, 0.15, 0.15
-    return np.clip(field, 0.05, 1.25).astype(np.float32)
+    """An abstract landscape in soft colours, framed."""
+    y = np.mgrid[:SIZE, :SIZE][0] / SIZE
+    palette = np.array([[0.95, 0.8, 0.6], [0.85, 0.5, 0.4], [0.35, 0.45, 0.6], [0.25, 0.35, 0.35]])
+    band = np.clip(3.4 * (y + _noise(rng, (8, 40), 0.09)), 0, 2.999)
+    low = band.astype(int)
+    share = (band - low)[:, :, None] > 0.5 + _noise(rng, 10, 0.25)[:, :, None]
+    out = np.where(share, palette[low + 1], palette[low]) + _noise(rng, 4, 0.03)[:, :, None]
+    out[:10], out[-10:], out[:, :10], out[:, -10:] = 0.12, 0.12, 0.12, 0.12
+    return np.clip(out, 0.05, 1.25).astype(np.float32)
 
 
 def _outdoors(rng: np.random.Generator) -> F32:

@@ -60,7 +60,9 @@ def tour(world: World, config: TourConfig, *, fps: float, seed: int, max_s: floa
     space = FreeSpace.of(world, config.radius_m)
     rng = np.random.default_rng([seed, 2])
     stops = plan_views(world, space, config, rng)
-    limit = min(max_s, config.room_s * len(world.rooms))
+    room_s, area_s, thing_s, most_s = config.budget_s
+    rooms = len(world.rooms)
+    limit = min(max_s, room_s * rooms + area_s * world.floor_area_m2 + thing_s * len(world.things), most_s * rooms)
     low, high = 1, len(stops)
     keys = _motion(stops[:low], space, config, world.floor_m)
     while low < high:  # as many of the best as fit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,25 +85,26 @@ def scene_from_layouts(layouts: Sequence[str | Path | Layout], *, seed: int = 0)
     read = [item if isinstance(item, Layout) else load_layout(item) for item in layouts]
     if not read:
         raise ValueError("a home needs at least one layout")
-    rng = np.random.default_rng([seed, 1])
+    doorways: list[Doorway] = []
     if len(read) == 1:
-        placed, doorways = [Placed(fit_room(read[0]), read[0].objects)], ()
+        placed = [Placed(fit_room(read[0]), read[0].objects)]
     else:
         placed, doorways = compose(read)
-    return _build("+".join(layout.name for layout in read), placed, doorways, rng)
+    return _build("+".join(layout.name for layout in read), placed, doorways, seed)
 
 
-def _build(name: str, placed: Sequence[Placed], doorways: Sequence[Doorway], rng: np.random.Generator) -> World:
+def _build(name: str, placed: Sequence[Placed], doorways: Sequence[Doorway], seed: int) -> World:
     things: list[Thing] = []
     shells: list[Mesh] = []
     for index, (room, objects) in enumerate((p.room, p.objects) for p in placed):
+        chance = [seed, zlib.crc32(room.name.encode()), index]  # no room's look hangs on another's
+        rng = np.random.default_rng(chance)
         holes = [o for door in doorways for i, o in door.openings if i == index]
-        # Sorted, so that the chance of one room does not hang on the doors of another
         windows, pictures = _wall_decor(room, objects, holes, index, len(placed) > 1, rng)
         shells.append(build_shell(room, holes + windows, pictures, rng))
         for o in objects:
             look = facing(o, objects, room)
-            mesh = furnish(o.label, o.box, look, rng, rests=rests(o, objects))
+            mesh = furnish(o.label, o.box, look, np.random.default_rng([*chance, o.id]), rests=rests(o, objects))
             things.append(Thing(o.id, o.label, o.box, mesh))
     shells += [threshold(door.gap[0], door.gap[1]) for door in doorways]
     return World(name, tuple(things), join(shells), tuple(p.room for p in placed), tuple(doorways))
