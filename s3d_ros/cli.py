@@ -371,7 +371,9 @@ def _print_json(answer: Answer) -> None:
 
 
 def _words_of(error: OSError) -> str:
-    reason = (error.strerror or str(error)).lower()
+    if not error.strerror:
+        return str(error)
+    reason = error.strerror.lower()
     return f"{error.filename}: {reason}" if error.filename else reason
 
 

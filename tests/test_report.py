@@ -12,6 +12,7 @@ from small_run import STEP_NS, small_scene, write_small_run
 
 from s3d_ros.offline.report import object_hues, write_report
 from s3d_ros.offline.report_map import draw_bev, read_bev
+from s3d_ros.offline.report_views import thumbnail
 from s3d_ros.offline.run import RunError
 from s3d_ros.offline.timeline import read_timeline
 
@@ -193,3 +194,19 @@ def test_thumbnails_show_the_object_from_its_view(run: Path):
     rows = re.findall(r'<tr id="object-(\d)".*?</tr>', (run / "report.html").read_text(), re.DOTALL)
     assert rows == ["1", "2", "3"]
     assert len(page.with_class("thumb")) == 2, "the third object is on no view frame"
+
+
+def test_thumbnail_is_cut_where_the_mask_was(run: Path):
+    import base64
+
+    thing = small_scene().objects[0]
+    image = np.zeros((480, 640, 3), np.uint8)
+    image[300:420, 400:560] = (0, 0, 255)
+    view = {
+        "stamp_ns": 7, "width": 640, "height": 480, "intrinsics": [500, 500, 319.5, 239.5], "ids": [1],
+        "T_map_camera": np.eye(4).tolist(), "markers": [{"id": 1, "u": 480, "v": 360}], "image": image,
+    }  # fmt: skip
+    uri = thumbnail(thing, [view], {7: {1: (400, 300, 160, 120)}})
+    assert uri is not None
+    cut = cv2.imdecode(np.frombuffer(base64.b64decode(uri.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
+    assert (cut[..., 2] > 128).mean() > 0.6, "most of it is the thing"

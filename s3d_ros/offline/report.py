@@ -30,14 +30,14 @@ def write_report(run: Path) -> None:
     page = _environment().get_template("report.html.j2")
     stats = read_json(run / "report.json") or {}
     first_ns = int(read_json(run / "objects.json").get("first_stamp_ns", 0))
-    seen = read_timeline(run / "tracks.jsonl", scene.merged)
+    seen = read_timeline(run / "tracks.jsonl", scene.merged, {v.get("stamp_ns", -1) for v in views})
     html = page.render(
         name=stats.get("recording") or run.resolve().name,
         scene=scene,
         stats=stats,
         figures=_figures(scene, stats, seen),
         bev=None if bev is None else draw_bev(bev, scene, hues),
-        objects=[_row(o, scene, bev, views, hues, first_ns) for o in scene.objects],
+        objects=[_row(o, scene, bev, hues, first_ns, thumbnail(o, views, seen.boxes)) for o in scene.objects],
         views=[{k: v for k, v in view.items() if k != "image"} for view in views],
         answers=_answers(run, scene),
         timeline=_lives(scene, seen, hues, first_ns),
@@ -83,9 +83,9 @@ def _row(
     thing: SceneObject,
     scene: Scene,
     bev: Bev | None,
-    views: list[dict[str, Any]],
     hues: Mapping[int, int],
     first_ns: int,
+    picture: str | None,
 ) -> dict[str, Any]:
     """Describe an object for the table."""
     upright = int(np.argmax(np.abs(thing.box.axes @ scene.up)))
@@ -108,7 +108,7 @@ def _row(
         "first_s": (thing.first_seen_ns - first_ns) / 1e9,
         "last_s": (thing.last_seen_ns - first_ns) / 1e9,
         "observations": thing.observations,
-        "picture": thumbnail(thing, views),
+        "picture": picture,
     }
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from s3d_ros.geometry import invert, project, transform
 from s3d_ros.offline.report_files import data_uri, read_json
-from s3d_ros.types import U8, Intrinsics, SceneObject
+from s3d_ros.offline.timeline import Box
+from s3d_ros.types import F64, U8, Intrinsics, SceneObject
 
 _VIEW_WIDTH = 640
 _THUMBNAIL = (88, 64)
@@ -31,31 +32,43 @@ def read_views(run: Path) -> list[dict[str, Any]]:
     return views
 
 
-def thumbnail(thing: SceneObject, views: list[dict[str, Any]]) -> str | None:
-    """Cut the object from the view frame that shows it largest, among those that mark it."""
+def thumbnail(thing: SceneObject, views: list[dict[str, Any]], boxes: Mapping[int, Mapping[int, Box]]) -> str | None:
+    """Cut the object from the view frame that shows most of it, among those that mark it.
+
+    boxes: by a view's stamp and an object's ID, where its mask lies; where they are missing, its box is projected.
+    """
     best: tuple[float, Any] = (0.0, None)
     for view in views:
         if thing.id not in view["ids"]:
             continue
-        k = Intrinsics(view["width"], view["height"], *view["intrinsics"])
-        corners = transform(invert(np.array(view["T_map_camera"])), thing.box.corners())
-        pixels, depth = project(corners, k)
-        mark = next(m for m in view["markers"] if m["id"] == thing.id)
-        if (depth <= 0.05).any():  # partly behind the camera
-            low, high = np.array([0.0, 0.0]), np.array([k.width, k.height], dtype=float)
+        limit = np.array([view["width"], view["height"]], dtype=np.float64)
+        seen = boxes.get(view.get("stamp_ns", -1), {}).get(thing.id)
+        if seen is not None:
+            low, high = np.array(seen[:2], dtype=np.float64), np.array(seen[:2], dtype=np.float64) + seen[2:]
+            cut_off = (low <= 1).any() or (high >= limit - 1).any()
+            worth = float(np.prod(high - low)) * (0.4 if cut_off else 1.0)
         else:
-            low, high = pixels.min(axis=0), pixels.max(axis=0)
-        low, high = np.minimum(low, (mark["u"], mark["v"])), np.maximum(high, (mark["u"], mark["v"]))
-        size = np.clip(high, 0, (k.width, k.height)) - np.clip(low, 0, (k.width, k.height))
-        visible = float(np.prod(size) / max(np.prod(high - low), 1.0))
-        if np.prod(size) * visible**2 > best[0]:
-            best = (float(np.prod(size) * visible**2), (view, low, high))
-    if best[1] is None:
-        return None
-    return _cut(*best[1])
+            low, high, visible = _projected(thing, view, limit)
+            worth = float(np.prod(np.clip(high, 0, limit) - np.clip(low, 0, limit))) * visible**2 / 4
+        if worth > best[0]:
+            best = (worth, (view, low, high))
+    return None if best[1] is None else _cut(*best[1])
 
 
-def _cut(view: Mapping[str, Any], low: np.ndarray, high: np.ndarray) -> str:
+def _projected(thing: SceneObject, view: Mapping[str, Any], limit: F64) -> tuple[F64, F64, float]:
+    """Return the corners of the object's outline in a view, (2,) each, and the share of it that is in the image."""
+    k = Intrinsics(view["width"], view["height"], *view["intrinsics"])
+    pixels, depth = project(transform(invert(np.array(view["T_map_camera"])), thing.box.corners()), k)
+    mark = next((m["u"], m["v"]) for m in view["markers"] if m["id"] == thing.id)
+    if (depth <= 0.05).any():  # partly behind the camera
+        low, high = np.zeros(2), limit
+    else:
+        low, high = np.minimum(pixels.min(axis=0), mark), np.maximum(pixels.max(axis=0), mark)
+    size = np.clip(high, 0, limit) - np.clip(low, 0, limit)
+    return low, high, float(np.prod(size) / max(np.prod(high - low), 1.0))
+
+
+def _cut(view: Mapping[str, Any], low: F64, high: F64) -> str:
     """Cut a rectangle with some air around it, in the thumbnail's shape, from a view's picture."""
     image: U8 = view["image"]
     rows, columns = image.shape[:2]

@@ -206,6 +206,7 @@ def _view_json(view: ViewFrame, first_ns: int) -> dict[str, Any]:
     return {
         "id": view.id,
         "file": f"frames/{view_name(view.id)}",
+        "stamp_ns": view.stamp_ns,
         "time_s": round((view.stamp_ns - first_ns) / 1e9, 6),
         "width": k.width,
         "height": k.height,

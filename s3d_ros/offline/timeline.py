@@ -4,35 +4,40 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 _LEAST_GAP_S = 0.25
+Box = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Timeline:
     """When each object was seen, in seconds from the first frame.
 
-    spans: surviving ID -> [(from_s, to_s, ID it had then)], by time. frames_s: time of each frame.
+    spans: surviving ID -> [(from_s, to_s, ID it had then)], by time. frames_s: time of each frame. boxes: of the
+    stamps that were asked for, surviving ID -> its (x, y, width, height) in the image, in pixels.
     """
 
     duration_s: float
     spans: Mapping[int, list[tuple[float, float, int]]]
     frames_s: list[float]
+    boxes: Mapping[int, Mapping[int, Box]]
 
 
-def read_timeline(tracks: Path, merged: Mapping[int, int]) -> Timeline:
+def read_timeline(tracks: Path, merged: Mapping[int, int], stamps: Collection[int] = ()) -> Timeline:
     """Read ``tracks.jsonl``; a missing file, and lines that were cut short, tell nothing.
 
-    merged: retired ID -> surviving ID. Sights closer together than twice the usual step are one span.
+    merged: retired ID -> surviving ID. stamps: of frames whose boxes are wanted. Sights closer together than two and a
+    half of the usual steps are one span.
     """
     seen: dict[int, list[float]] = defaultdict(list)
     frames_s: list[float] = []
     looked_s: list[float] = []  # frames in which instances were looked for
+    boxes: dict[int, dict[int, Box]] = {}
     first_ns: int | None = None
     if tracks.exists():
         with open(tracks, encoding="utf-8") as lines:
@@ -47,6 +52,8 @@ def read_timeline(tracks: Path, merged: Mapping[int, int]) -> Timeline:
                 frames_s.append(now_s)
                 if instances:
                     looked_s.append(now_s)
+                if stamp_ns in stamps:
+                    boxes[stamp_ns] = {_survivor(i["id"], merged): tuple(i["bbox"]) for i in instances if i["id"]}
                 for number in {i["id"] for i in instances if i["id"] is not None}:
                     seen[number].append(now_s)
     step_s = float(np.median(np.diff(looked_s))) if len(looked_s) > 1 else 0.0
@@ -54,7 +61,7 @@ def read_timeline(tracks: Path, merged: Mapping[int, int]) -> Timeline:
     spans: dict[int, list[tuple[float, float, int]]] = defaultdict(list)
     for number, times in seen.items():
         spans[_survivor(number, merged)] += [(a, b, number) for a, b in _runs(times, gap_s, step_s)]
-    return Timeline(max(frames_s, default=0.0), {k: sorted(v) for k, v in sorted(spans.items())}, frames_s)
+    return Timeline(max(frames_s, default=0.0), {k: sorted(v) for k, v in sorted(spans.items())}, frames_s, boxes)
 
 
 def _runs(times: list[float], gap_s: float, step_s: float) -> list[tuple[float, float]]:
