@@ -89,7 +89,7 @@ class Asked:
         return here
 
     def direction(self, way: F64, words: str) -> F64:
-        """Return ``way`` (3,) laid on the floor, as a unit vector. Refuses (BAD_QUESTION), saying ``words``, for none."""
+        """Return ``way`` (3,) laid on the floor, of length 1. Refuses (BAD_QUESTION), saying ``words``, for none."""
         flat = self.world.on_floor(way)
         length = float(np.linalg.norm(flat))
         if length < 1e-6:

@@ -44,6 +44,7 @@ _NO_MODIFIERS = words(
     " overall total"
 )
 _POSSESSIVES = re.compile(r"(?<= )(my|your|his|her|our|their)(?= (?:nearest )?@)")
+_PAST = re.compile(r"@\d+ (?:that|which|who) (was|were|has|had|did)(?= )")
 _STRANDED = re.compile(r"(?: is| are| was| were| be|@\d+) (on|off|up|out|over|down)(?= [~,]|\s*$)")
 _NEAREST_SLOT = re.compile(r"(?<= )nearest (?=@)")
 
@@ -95,7 +96,12 @@ class Parsed:
         found = [m.split() for m in _MODIFIERS.findall(self.text)]
         adjectives = [w for said in found if said[-1] not in _NO_MODIFIERS for w in said]
         stranded = [] if self.has("side", "hand") else _STRANDED.findall(self.text)
-        return [w for w in adjectives if w not in _NO_MODIFIERS] + _POSSESSIVES.findall(self.text) + stranded
+        return (
+            [w for w in adjectives if w not in _NO_MODIFIERS]
+            + _POSSESSIVES.findall(self.text)
+            + _PAST.findall(self.text)
+            + stranded
+        )
 
 
 def parse(question: Question, lexicon: Lexicon, ids: Mapping[int, object]) -> Parsed:

@@ -92,8 +92,8 @@ _PATTERNS = {name: [pattern(p) for p in group] for name, group in _CLAUSES.items
 # What may stand before a clause that states a viewpoint, and words that may come between.
 _TAKEN = "§"  # stands for a clause that was taken out, until all are
 _OPENERS = words(
-    f"~ {_TAKEN} , if when while once after as and suppose supposing imagine imagining picture assume assuming say given now"
-    " with then but so where because having be"
+    f"~ {_TAKEN} , if when while once after as and suppose supposing imagine imagining picture assume assuming say"
+    " given now with then but so where because having be"
 )
 _BETWEEN = words("that the a an me you i we us there robot")
 _ASKS = re.compile(

@@ -27,7 +27,7 @@ from s3d_ros.types import Answer, ErrorCode
 # "Who left the cup", "which chair is left of the table".
 _NOT_A_DIRECTION = re.compile(r" (?:left|what|which|how many|any) (?:the |an? |of )?@")
 _WHICH_WAY = re.compile(
-    r"\b(?:which|what|where|how)\b[^~]*(?<!right) (?:side|direction|way|quadrant|hand|turn|rotate)\b|\bwhere\b"
+    r"\b(?:which|what|where|how)\b[^~]*(?<!right) (?:side|direction|way|quadrant|hand|turn|rotate)\b|\bwhere\b[^~]*@"
 )
 _BESIDE_A_THING = re.compile(r"(?:left|right|behind|front)(?: hand)?(?: side)? (?:of |to )?(?:the |an? )*@")
 _REFERENCE = re.compile(

@@ -14,6 +14,8 @@ from s3d_ros.types import Answer, SceneObject
 
 # "How many inches is the tv" asks for no distance.
 _APART = re.compile(r" (?:far|distance|distant|away|from|close|near|gap|off|between|me|i|us|we|here)(?= )")
+# "From edge to edge" is between the things themselves; "from the cup to the edge of the table" is not.
+_PART = re.compile(r" (?:edges?|sides?|ends?|parts?|middle) (?:of )?(?:the |an? )?@")
 
 
 def distance(asked: Asked) -> Answer | None:
@@ -23,7 +25,7 @@ def distance(asked: Asked) -> Answer | None:
     where there are just two. Centres are measured between where the question says so.
     """
     parsed, slots = asked.parsed, asked.parsed.slots
-    if parsed.view.loose or (len(slots) == 2 and parsed.view):
+    if parsed.view.loose or (len(slots) == 2 and parsed.view) or len(_PART.findall(parsed.whole)) == 1:
         return None
     if len(slots) == 2:
         a, b = _ends(asked, *slots)

@@ -128,7 +128,7 @@ APPEARANCE = Kind(
     " sequence sequences sequential sort sorted rank ranked ranking lists arrange arranged arrangement put line lines"
     " lined chronological chronologically chronology timeline earliest earlier latest later sooner before after by"
     " appear appears appeared appearance appearances appearing showed showing visible visibility become became becomes"
-    " came into view viewed viewing sight spot spots spotted encounter encountered encounters camera pass passed notice"
+    " came view viewed viewing sight spot spots spotted encounter encountered encounters camera pass passed notice"
     " noticed notices turn turned turns pop popped pops on screen observed observe walk walking proper correct right"
     " best true correctly enter entered enters frame starting start starts went meet met introduced introduces discover"
     " discovered discovers sighted sighting sightings debut debuts recorded detected beginning four three five two"
@@ -137,7 +137,10 @@ APPEARANCE = Kind(
     " complete other glimpse glimpses glimpsed reflects reflect back lead leads leading happen happens happened lens"
     " perceived perceive registered register successive succession seeing eye attention begin begins ended unfold"
     " unfolds set recognised recognized only once till until end make made world",
-    phrases=(r"should(?=(?: \S+)* (?:arranged|ordered|sorted|ranked|listed|put))",),
+    phrases=(
+        r"into (?:my |our |your )?(?:view|sight|frame|shot|focus|scene|video|clip|footage|line sight)",
+        r"should(?=(?: \S+)* (?:arranged|ordered|sorted|ranked|listed|put))",
+    ),
     mentions=(0, 12),
     views=False,
     polar=None,
