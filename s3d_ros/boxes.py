@@ -72,7 +72,8 @@ def _tilted_box(points: F64) -> OrientedBox | None:
     if len(points) < 10:
         return None
     try:
-        box = o3d.geometry.OrientedBoundingBox.create_from_points_minimal(o3d.utility.Vector3dVector(points))
+        with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):  # it warns of rounding
+            box = o3d.geometry.OrientedBoundingBox.create_from_points_minimal(o3d.utility.Vector3dVector(points))
     except RuntimeError:  # no hull
         return None
     return _box_along(points, np.asarray(box.R).T)
