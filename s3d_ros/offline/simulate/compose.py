@@ -20,6 +20,9 @@ _AISLE_M = 0.9  # added along a wall where a doorway finds no other place
 _CELL_M = 0.05
 _BODY_M = 0.25  # half the width that must be clear on the way to a door
 _SIDES = 4
+_SPREAD = np.deg2rad(2.0)  # things at a wall are turned alike by about so much
+_ALONG = np.deg2rad(0.2)  # a layout is taken to be along its own axes
+_KEPT_M = 0.6  # a layout's own wall is kept when its things come so near
 
 
 @dataclass(frozen=True)
@@ -49,19 +52,26 @@ class Doorway:
 def fit_room(layout: Layout) -> Room:
     """Return the room round a layout's things: along the direction that most of them stand in, floor under the lowest.
 
-    The scan's own extent is not used for the walls: things often reach beyond it, and it is rarely aligned with them.
+    The layout's own extent serves only where it is along the things and they come near it: that of a scan often is
+    not, and things reach beyond it.
     """
     angle = _main_angle(layout.objects)
+    angle = 0.0 if abs(angle) < _ALONG else angle
     c, s = np.cos(angle), np.sin(angle)
     R = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
     corners = np.concatenate([o.box.corners() for o in layout.objects]) @ R
     low, high = corners.min(axis=0), corners.max(axis=0)
-    floor = min(low[2], layout.room_max[2]) if low[2] < layout.room_min[2] + 0.5 else layout.room_min[2]
+    floor = low[2] if low[2] < layout.room_min[2] + 0.5 else layout.room_min[2]
     ceiling = max(high[2] + _HEAD_M, layout.room_max[2], floor + 2.4)
+    near, far = low[:2] - _MARGIN_M, high[:2] + _MARGIN_M
+    if angle == 0.0:
+        own_near, own_far = layout.room_min[:2], layout.room_max[:2]
+        near = np.where((own_near <= low[:2]) & (own_near > low[:2] - _KEPT_M), own_near, near)
+        far = np.where((own_far >= high[:2]) & (own_far < high[:2] + _KEPT_M), own_far, far)
     T = np.eye(4)
     T[:3, :3] = R
-    T[:3, 3] = R @ np.array([low[0] - _MARGIN_M, low[1] - _MARGIN_M, floor])
-    size = np.array([*(high[:2] - low[:2] + 2 * _MARGIN_M), ceiling - floor])
+    T[:3, 3] = R @ np.array([*near, floor])
+    size = np.array([*(far - near), ceiling - floor])
     short = np.maximum(2.0 - size[:2], 0.0)  # a room that nobody could stand in
     size[:2] += short
     T[:3, 3] -= R[:, :2] @ (short / 2)
@@ -103,13 +113,30 @@ def compose(layouts: Sequence[Layout]) -> tuple[list[Placed], list[Doorway]]:
 
 def _main_angle(objects: Sequence[LayoutObject]) -> float:
     """Return the angle about z, within +-45 degrees, that most things are turned by; those like walls count more."""
-    total = 0j
+    angles, weights = [], []
     for o in objects:
         for axis, size in zip(o.box.axes, o.box.size, strict=True):
-            flat = float(np.hypot(axis[0], axis[1]))
-            if flat > 0.9:
-                total += size * (0.3 + (o.label in _WALL_LIKE)) * np.exp(4j * np.arctan2(axis[1], axis[0]))
-    return float(np.angle(total) / 4) if abs(total) > 1e-9 else 0.0
+            if np.hypot(axis[0], axis[1]) > 0.9:
+                angles.append(np.angle(np.exp(4j * np.arctan2(axis[1], axis[0]))) / 4)
+                weights.append(size * (0.3 + (o.label in _WALL_LIKE)))
+    if not angles:
+        return 0.0
+    angle, weight = np.array(angles), np.array(weights)
+    tried = np.deg2rad(np.arange(-45, 45, 0.5))
+    off = _turn(angle[:, None] - tried)
+    best = tried[int((weight @ np.exp(-((off / _SPREAD) ** 2) / 2)).argmax())]
+    # The median of those near it: a few things that stand askew don't turn the walls
+    near = np.abs(_turn(angle - best)) < 2 * _SPREAD
+    off, weight = _turn(angle[near] - best), weight[near]
+    order = np.argsort(off)
+    middle = order[np.searchsorted(np.cumsum(weight[order]), weight.sum() / 2)]
+    return float(_turn(best + off[middle]))
+
+
+def _turn(angle: F64) -> F64:
+    """Return angles as turns of a square, within +-45 degrees."""
+    quarter = np.pi / 2
+    return np.asarray(np.mod(angle + quarter / 2, quarter) - quarter / 2)
 
 
 _WALL_LIKE = ("door", "whiteboard", "heater", "window", "bookshelf", "fireplace", "refrigerator", "cabinet")

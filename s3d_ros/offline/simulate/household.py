@@ -112,11 +112,12 @@ def monitor(s: Spec) -> list[Mesh]:
     edge = min(0.015, s.w / 30)
     thick = min(0.05, s.d)
     glass = -thick / 2 if s.d > 0.08 else -y
+    foot = x * (0.45 if s.d < 0.45 * s.w else 1.0)  # of a deep one as wide as the screen: its box is then no guess
     return [
         box((-x, glass, low), (x, glass + thick, z), s.color),
         panel((-x + edge, glass - 0.002, z - edge), (s.w - 2 * edge, 0, 0), (0, 0, -(z - low) + 2 * edge), T.SCREEN),
         box((-x * 0.1, glass + thick * 0.4, -z), (x * 0.1, glass + thick, low + 0.3 * s.h), s.shade(0.9)),
-        box((-x * 0.45, -y, -z), (x * 0.45, y, -z + 0.04 * s.h), s.shade(0.9)),
+        box((-foot, -y, -z), (foot, y, -z + 0.04 * s.h), s.shade(0.9)),
     ]
 
 

@@ -107,7 +107,8 @@ def displaced(image: np.ndarray, most_px: float, rng: np.random.Generator) -> np
     for _ in range(2):
         coarse = gaussian_filter(rng.standard_normal((h // 4 + 2, w // 4 + 2)), 1.2)
         field = cv2.resize(coarse.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
-        shifts.append(np.clip(field / coarse.std() * most_px / 2, -most_px, most_px) / np.sqrt(2))
+        most = most_px / 2**0.5  # along each axis
+        shifts.append(np.clip(field * (most / 2 / float(coarse.std())), -most, most))
     v, u = np.mgrid[:h, :w].astype(np.float32)
     return np.asarray(
         cv2.remap(image, u + shifts[0], v + shifts[1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)

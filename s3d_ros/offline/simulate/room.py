@@ -22,7 +22,10 @@ _FLOORS: tuple[tuple[Texture, Color, float], ...] = (
     (Texture.CARPET, (0.5, 0.52, 0.56), 1.0),
 )
 _PAINTS: tuple[Color, ...] = (
-    (0.9, 0.88, 0.82), (0.82, 0.87, 0.88), (0.9, 0.84, 0.78), (0.84, 0.88, 0.8), (0.88, 0.88, 0.9),
+    (0.93, 0.89, 0.78), (0.8, 0.88, 0.9), (0.93, 0.84, 0.75), (0.84, 0.9, 0.78), (0.9, 0.9, 0.9),
+)  # fmt: skip
+_ACCENTS: tuple[Color, ...] = (
+    (0.52, 0.66, 0.72), (0.82, 0.66, 0.5), (0.6, 0.7, 0.54), (0.76, 0.6, 0.58), (0.72, 0.72, 0.7),
 )  # fmt: skip
 
 
@@ -79,11 +82,11 @@ def build_shell(room: Room, openings: Sequence[Opening], pictures: Sequence[Open
         box((-t, -t, -0.05), (w + t, d + t, 0), color, texture, tile_m),
         box((-t, -t, h), (w + t, d + t, h + 0.05), (0.93, 0.93, 0.92), Texture.PLASTER, 2.0),
     ]
-    accent = int(rng.integers(4))
+    accent, strong = int(rng.integers(4)), _ACCENTS[rng.integers(len(_ACCENTS))]
     for side in range(4):
         holes = [o for o in openings if o.side == side]
-        tone = tuple(0.8 * c for c in paint) if side == accent else paint
-        parts += _wall(room.size, side, holes, (tone[0], tone[1], tone[2]))
+        tone = strong if side == accent else paint
+        parts += _wall(room.size, side, holes, tone)
         for picture in (p for p in pictures if p.side == side):
             corner, right, down = _rectangle(room.size, side, picture, -0.003)
             parts.append(panel(corner, right, down, Texture.PICTURE, _tint(rng)))

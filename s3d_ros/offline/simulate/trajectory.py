@@ -147,7 +147,8 @@ def _timed(keys: F64, config: TourConfig, holds: Sequence[int] | None = None) ->
     turned = np.linalg.norm(np.diff(keys[:, 3:], axis=0), axis=1)
     limit_turn = np.deg2rad(config.max_turn_deg_s) * _CRUISE
     seconds = np.maximum(moved / (config.max_speed_m_s * _CRUISE), turned / limit_turn)
-    rests = np.zeros(len(keys)) if holds is None else np.asarray(holds) * _STEP_S
+    rests = np.zeros(len(keys)) if holds is None else np.array(holds) * _STEP_S
+    rests[[0, -1]] = np.maximum(rests[[0, -1]], _SMOOTH_S / 2)  # so that the ends are reached after smoothing
     # Each key is reached and, where there is a rest, left later
     reached = np.concatenate([[0], np.cumsum(np.maximum(seconds, 1e-9) + rests[:-1])])
     times = np.stack([reached, reached + np.maximum(rests, 1e-9)], axis=1).ravel()
