@@ -54,7 +54,7 @@ def all_questions(scene: Scene) -> list[str]:
     return asked
 
 
-def test_questions_are_about_what_the_map_holds_and_none_comes_twice():
+def test_questions_are_about_what_the_map_holds_and_each_kind_comes_once():
     scene = small_scene()
     asked = all_questions(scene)
     assert len(asked) == len(set(asked)) >= 5

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 from rich.console import Console
-from rich.padding import Padding
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -72,7 +71,7 @@ def run_demo(path: Path, out: Path, *, rate: float = 1.0, limit_s: float = 3600.
         processes.start("answerer", "-m", "s3d_ros.ros.answerer", *namespace)
         with console.status("starting the mapper and the answerer"):
             _wait_until_ready(watcher, processes)
-        console.print("[dim]mapper and answerer run; the camera starts to move[/]")
+        console.print("[dim]mapper and answerer run; the camera starts to move[/]\n")
         play = ("play", str(path), "--rate", str(rate), "--limit", str(limit_s))
         processes.start("player", "-m", "s3d_ros.cli", *play)
         talk = _Conversation(console, watcher)
@@ -120,11 +119,13 @@ class _Conversation:
         more = {"question": question.text, "options": list(question.options), "type": "demo"}
         timing = {"after_s": round(after_s, 2), "took_ms": round(took_s * 1e3, 1)}
         self.rows.append(answer_json(str(len(self.rows) + 1), answer) | more | timing)
-        options = "  ".join(question.options)
-        self._console.print(Text(f"\n{after_s:5.0f} s  ", style="dim").append(question.text, style="bold cyan"))
-        if options:
-            self._console.print(Text(" " * 9 + options, style="cyan"))
-        self._console.print(Padding(_reply(answer, took_s), (0, 0, 0, 9), expand=False))
+        lines = Table.grid(padding=(0, 2))
+        lines.add_column(width=6, justify="right", style="dim")
+        lines.add_row(f"{after_s:.0f} s", Text(question.text, style="bold cyan"))
+        if question.options:
+            lines.add_row("", Text("   ".join(question.options), style="cyan"))
+        lines.add_row("", _reply(answer, took_s))
+        self._console.print(lines, "")
 
 
 def _reply(answer: Answer, took_s: float) -> Text:
@@ -257,7 +258,7 @@ def _show(console: Console, scene: Scene, out: Path) -> None:
     for o in by_size[:_TABLE_ROWS]:
         where, size = (", ".join(f"{v:.2f}" for v in o.box.center), " x ".join(f"{v:.2f}" for v in o.box.size))
         table.add_row(str(o.id), o.label or "unlabelled", where, size)
-    console.print("\n[bold]The map[/]" + (f", its {_TABLE_ROWS} largest things" if len(by_size) > _TABLE_ROWS else ""))
+    console.print("[bold]The map[/]" + (f", its {_TABLE_ROWS} largest things" if len(by_size) > _TABLE_ROWS else ""))
     console.print(table)
     if len(by_size) > _TABLE_ROWS:
         console.print(f"[dim]and {len(by_size) - _TABLE_ROWS} more[/]")
