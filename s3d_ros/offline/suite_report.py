@@ -77,9 +77,8 @@ def _median(values: Sequence[float]) -> float | None:
 def show_suite(result: Mapping[str, Any], console: Console | None = None) -> None:
     """Print a row for each place, then the sums."""
     console = console or Console()
-    table = Table(
-        title="Shares in %; seen: well-seen objects; area: how far off", title_justify="left", box=SIMPLE_HEAD
-    )
+    title = "Shares in %; seen: well-seen objects; area: how far off"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("place", "seen", "once", "IoU50", "ghosts", "label", "area", "score", "leaks"):
         table.add_column(name, no_wrap=True, justify="left" if name == "place" else "right")
     for row in result["rows"]:
