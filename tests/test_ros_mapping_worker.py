@@ -1,14 +1,16 @@
 """The thread between callbacks and pipeline: late frames are dropped and counted, faults never end it."""
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from synthetic import FULL, BoxWorld, look_at, room
 
-from s3d_ros.config import Config, FramesConfig, SegmentConfig
+from s3d_ros.config import FramesConfig, SegmentConfig
 from s3d_ros.frames import FrameAssembler
 from s3d_ros.messages import Role
 from s3d_ros.pipeline import FrameResult
@@ -32,7 +34,7 @@ class FakePipeline:
         self.go = threading.Event()
         self.go.set()
         self.fail_at: set[int] = set()
-        self.resets = 0
+        self.resets = self.finished = 0
 
     def reset(self) -> None:
         self.resets += 1
@@ -45,7 +47,11 @@ class FakePipeline:
         return FrameResult(frame.index, frame.stamp_ns, {})
 
     def scene(self) -> Scene:
-        return Scene(3, 0, "map", UP)
+        return Scene(3 + self.finished, 0, "map", UP)
+
+    def finish(self, frame: Frame) -> Scene:
+        self.finished += 1
+        return self.scene()
 
 
 class FakeSegmenter:
@@ -59,6 +65,9 @@ class FakeSegmenter:
         self.offered.append(frame)
         self._ready.append(frame)
 
+    def clear(self) -> None:
+        self._ready.clear()
+
     def take(self) -> tuple[Frame, Instances] | None:
         if not self._ready:
             return None
@@ -66,12 +75,14 @@ class FakeSegmenter:
         return frame, Instances(frame.stamp_ns, np.ones(frame.depth_m.shape, np.uint16), (1,), ("",), (1.0,))
 
 
-def make_worker(**options) -> tuple[MappingWorker, FakePipeline, list]:
+def make_worker(
+    on_result: Callable[[FrameResult], None] = lambda result: None, **options
+) -> tuple[MappingWorker, FakePipeline, list]:
     pipeline, faults = FakePipeline(), []
     worker = MappingWorker(
         FrameAssembler(FramesConfig(), map_frame="map"),
         pipeline,
-        lambda frame, result, is_new: None,
+        lambda frame, result, is_new: on_result(result),
         on_fault=faults.append,
         **options,
     )
@@ -174,6 +185,28 @@ def test_depth_is_segmented_only_while_nobody_gives_instances() -> None:
     assert [f.index for f in segmenter.offered] == [1]
 
 
+def test_depth_is_segmented_at_once_where_there_is_no_detector() -> None:
+    segmenter = FakeSegmenter()
+    worker, pipeline, _ = make_worker(segmenter=segmenter, instances_timeout_s=100.0, has_detector=lambda: False)
+    feed(worker, 0)
+    wait_for(lambda: len(pipeline.seen) == 2)
+    worker.close()
+    assert len(segmenter.offered) == 1
+
+
+def test_when_the_camera_pauses_the_map_is_brought_up_to_date_once(monkeypatch) -> None:
+    monkeypatch.setattr(mapping_worker, "SETTLE_S", 0.1)
+    results: list[FrameResult] = []
+    worker, pipeline, _ = make_worker(on_result=results.append)
+    feed(worker, 0)
+    wait_for(lambda: pipeline.finished == 1)
+    time.sleep(0.3)
+    assert pipeline.finished == 1 and results[-1].scene.map_version == 4
+    feed(worker, 1)
+    wait_for(lambda: pipeline.finished == 2)
+    worker.close()
+
+
 def test_a_reset_happens_between_frames_and_late_instances_of_before_are_left_out() -> None:
     segmenter = FakeSegmenter()
     held: list[tuple[Frame, Instances]] = []
@@ -182,10 +215,11 @@ def test_a_reset_happens_between_frames_and_late_instances_of_before_are_left_ou
     worker, pipeline, _ = make_worker(segmenter=segmenter, instances_timeout_s=None)
     feed(worker, 0)
     wait_for(lambda: len(segmenter.offered) == 1)
+    in_work = real_take()
     done = threading.Event()
     worker.reset(done.set)
     assert done.wait(2) and pipeline.resets == 1
-    held.append(real_take())
+    held.append(in_work)
     wait_for(lambda: worker.counts["segmented"] == 1)
     feed(worker, 1)
     wait_for(lambda: len(pipeline.seen) == 2)
@@ -212,26 +246,38 @@ def test_the_status_says_what_is_missing_and_warns_once(monkeypatch) -> None:
     worker.close()
 
 
-def test_depth_is_segmented_in_a_process_of_its_own() -> None:
-    """The real one: started, used, killed and started again."""
+@pytest.fixture(scope="module")
+def crate() -> Frame:
+    """A crate on the floor of a room."""
     world = BoxWorld(room(crate1=((1.7, 1.7, 0.0), (2.3, 2.3, 0.6))))
-    frame, _ = world.frame(look_at((0.6, 0.6, 1.3), (2.0, 2.0, 0.3)), k=FULL)
+    return world.frame(look_at((0.6, 0.6, 1.3), (2.0, 2.0, 0.3)), k=FULL)[0]
+
+
+def at(frame: Frame, seconds: float) -> Frame:
+    return dataclasses.replace(frame, stamp_ns=int(seconds * 1e9))
+
+
+def test_depth_is_segmented_in_a_process_of_its_own(crate: Frame) -> None:
+    """The real one: started, used, killed and started again."""
     faults: list[str] = []
-    process = SegmentProcess(SegmentConfig(period_s=0.0), faults.append)
+    process = SegmentProcess(SegmentConfig(period_s=0.2), faults.append)
     try:
-        process.offer(frame, UP)
-        found = _taken(process)
-        sent, instances = found
-        assert sent is frame and instances.image.shape == frame.depth_m.shape and len(instances.numbers) >= 1
+        start = time.monotonic()
+        for k in range(20):
+            process.offer(at(crate, k * 0.1), UP)  # every second one is due, and three of them wait
+        assert time.monotonic() - start < 0.5, "the process is not waited for"
+        found = [_taken(process) for _ in range(3)]
+        assert [round(frame.stamp_ns / 1e9, 1) for frame, _ in found] == [1.4, 1.6, 1.8]
+        instances = found[0][1]
+        assert instances.image.shape == crate.depth_m.shape and len(instances.numbers) >= 1
         assert process._process is not None
         process._process.kill()
         process._process.wait()
         process._started_at = -100.0
-        for _ in range(3):  # the loss is noticed, then it is started anew
-            process.offer(frame, UP)
-            process.take()
-        assert len(faults) == 1 and "started again" in faults[0]
-        process.offer(frame, UP)
+        process.offer(at(crate, 3.0), UP)
+        wait_for(lambda: process.take() is None and faults, "the loss")
+        assert "started again" in faults[0]
+        process.offer(at(crate, 4.0), UP)
         assert len(_taken(process)[1].numbers) == len(instances.numbers)
         child = process._process
     finally:
@@ -245,11 +291,3 @@ def _taken(process: SegmentProcess) -> tuple[Frame, Instances]:
         assert time.monotonic() < deadline, "nothing came back"
         time.sleep(0.01)
     return found
-
-
-def test_segmenting_keeps_its_period() -> None:
-    process = SegmentProcess(Config().segment, lambda text: None)
-    assert process._is_due(0)
-    process._last_ns = 1_000_000_000
-    assert not process._is_due(1_100_000_000) and process._is_due(1_200_000_000)
-    assert process._is_due(5), "stamps that went back start anew"

@@ -12,6 +12,7 @@ from std_srvs.srv import Trigger
 
 from s3d_ros.config import Config
 from s3d_ros.frames import FrameAssembler
+from s3d_ros.messages import Role
 from s3d_ros.pipeline import FrameResult, Pipeline
 from s3d_ros.ros import params, qos
 from s3d_ros.ros.inputs import Inputs
@@ -41,6 +42,7 @@ class MapperNode(Node):
             segmenter=self._segmenting,
             max_late_frames=values["max_late_frames"],
             instances_timeout_s=values["instances_timeout_s"] if config.segment.segmenter == "auto" else None,
+            has_detector=lambda: self._inputs.has_publisher(Role.INSTANCES),
         )
         self._inputs = Inputs(
             self,
@@ -67,7 +69,9 @@ class MapperNode(Node):
     def _make_segmenting(self, config: Config) -> SegmentProcess | None:
         if config.segment.segmenter not in ("auto", "geometric"):
             return None
-        return SegmentProcess(config.segment, lambda text: self.get_logger().error(text, throttle_duration_sec=5.0))
+        process = SegmentProcess(config.segment, lambda text: self.get_logger().error(text, throttle_duration_sec=5.0))
+        process.start()  # so that it is there when the first frame is
+        return process
 
     def _on_frame(self, frame: Frame, result: FrameResult, is_new: bool) -> None:
         if is_new and self._worker.counts["fused"] == 1:

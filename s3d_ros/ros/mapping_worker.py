@@ -19,6 +19,7 @@ from s3d_ros.types import Arrival, Frame, Instances
 
 IMAGES = (Role.COLOR, Role.DEPTH, Role.INSTANCES)
 MAX_IMAGES = 240  # that wait to be paired: two seconds of three streams at 30 Hz, with room
+SETTLE_S = 1.0  # without a new frame: the map is brought up to date, as at the end of a recording
 IDLE_S = 0.05  # how often the thread looks for instances from elsewhere when nothing arrives
 
 LATE = {
@@ -35,6 +36,9 @@ class DepthSegmenter(Protocol):
 
     def take(self) -> tuple[Frame, Instances] | None:
         """Return what has become ready."""
+
+    def clear(self) -> None:
+        """Leave out what waits."""
 
 
 class MappingWorker:
@@ -54,8 +58,12 @@ class MappingWorker:
         segmenter: DepthSegmenter | None = None,
         max_late_frames: int = 4,
         instances_timeout_s: float | None = None,
+        has_detector: Callable[[], bool] = lambda: True,
     ) -> None:
-        """instances_timeout_s: depth is segmented only after so long without given instances; None: always."""
+        """instances_timeout_s: depth is segmented only after so long without given instances; None: always.
+
+        has_detector: whether anybody is there to give some; while not, nobody is waited for.
+        """
         self.assembler = assembler
         self.pipeline = pipeline
         self.counts: Counter[str] = Counter()  # fused, segmented, late, overrun, failed
@@ -64,7 +72,7 @@ class MappingWorker:
         self._on_frame, self._on_fault = on_frame, on_fault
         self._segmenter = segmenter
         self._max_late = max_late_frames
-        self._timeout_s = instances_timeout_s
+        self._timeout_s, self._has_detector = instances_timeout_s, has_detector
         self._given_at = time.monotonic()
         self._inbox: deque[tuple[Role, Any]] = deque()
         self._resets: deque[Callable[[], None]] = deque()
@@ -73,6 +81,8 @@ class MappingWorker:
         self._stopping = False
         self._ready: deque[Arrival] = deque()
         self._left_out: deque[int] = deque(maxlen=1000)  # frames whose late instances are of no use
+        self._unsettled: Frame | None = None  # the last new frame, until the map was brought up to date after it
+        self._mapped_at = 0.0
         self._newest = self._forgotten = -1  # indices of frames: the newest, and that at the last reset
         self._thread = threading.Thread(target=self._run, name="mapping", daemon=True)
 
@@ -126,13 +136,25 @@ class MappingWorker:
             if self._segmenter is not None and (found := self._segmenter.take()) is not None:
                 self.counts["segmented"] += 1
                 self._guarded(self._map, *found, False)
+            if self._unsettled is not None and time.monotonic() - self._mapped_at > SETTLE_S:
+                frame, self._unsettled = self._unsettled, None
+                self._guarded(self._settle, frame)
 
     def _forget(self, on_done: Callable[[], None]) -> None:
         self._left_out.extend(a.frame.index for a in self._ready)
         self._ready.clear()
         self._forgotten = self._newest
+        self._unsettled = None
+        if self._segmenter is not None:
+            self._segmenter.clear()
         self.pipeline.reset()
         on_done()
+
+    def _settle(self, frame: Frame) -> None:
+        version = self.pipeline.scene().map_version
+        scene = self.pipeline.finish(frame)
+        if scene.map_version != version:
+            self._on_frame(frame, FrameResult(frame.index, frame.stamp_ns, {}, scene=scene), False)
 
     def _pair(self, messages: deque[tuple[Role, Any]]) -> None:
         for role, msg in messages:
@@ -154,14 +176,18 @@ class MappingWorker:
             return
         self._newest = max(self._newest, frame.index)
         result = self.pipeline.process(frame, instances, is_new)
-        self.counts["fused"] += int(is_new)
+        if is_new:
+            self.counts["fused"] += 1
+            self._unsettled, self._mapped_at = frame, time.monotonic()
         if is_new and instances is None and self._segmenter is not None and self._nobody_gives():
             self._segmenter.offer(frame, self.pipeline.up)
         with self.pipeline.times.measure("publish"):
             self._on_frame(frame, result, is_new)
 
     def _nobody_gives(self) -> bool:
-        return self._timeout_s is None or time.monotonic() - self._given_at > self._timeout_s
+        if self._timeout_s is None or time.monotonic() - self._given_at > self._timeout_s:
+            return True
+        return not self._has_detector()
 
     def _guarded(self, work: Callable[..., None], *args: Any) -> None:
         try:

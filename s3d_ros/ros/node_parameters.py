@@ -10,7 +10,7 @@ MAPPER = (
         "type of the topic pose; auto: what is published there",
         options=("auto", "PoseStamped", "PoseWithCovarianceStamped", "Odometry", "TransformStamped"),
     ),
-    NodeParameter("max_late_frames", 4, "frames that wait for the pipeline at most; the oldest goes first", 1, 1000),
+    NodeParameter("max_late_frames", 10, "frames that wait for the pipeline at most; the oldest goes first", 1, 1000),
     NodeParameter("cloud_period_s", 2.0, "the cloud is sent at most this often, while somebody listens", 0.1, 3600),
     NodeParameter("instances_timeout_s", 3.0, "segmenter auto: so long without instances, depth is segmented", 0, 3600),
 )

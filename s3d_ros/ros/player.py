@@ -32,7 +32,10 @@ FOUND_S = 10.0  # how long to wait for somebody who listens
 class PlayerNode(Node):
     """Publishes the values of a recording as messages."""
 
-    def __init__(self, frame_id: str, namespace: str = NAMESPACE, context: Context | None = None) -> None:
+    def __init__(
+        self, frame_id: str, namespace: str = NAMESPACE, context: Context | None = None, *, instances: bool = True
+    ) -> None:
+        """instances: announce them. Without, the mapper knows at once that it must find things itself."""
         super().__init__("player", namespace=namespace, context=context)
         self._frame_id = frame_id
         self._T_map_base: tuple[int, F64] | None = None
@@ -42,7 +45,7 @@ class PlayerNode(Node):
         self._info = create(CameraInfo, "color/camera_info")
         self._color = create(Image, "color/image_raw")
         self._depth = create(Image, "depth/image_raw")
-        self._instances = create(InstancesMsg, "instances")
+        self._instances = create(InstancesMsg, "instances") if instances else None
         self._tf: Any = None
         try:
             from tf2_msgs.msg import TFMessage
@@ -78,7 +81,7 @@ class PlayerNode(Node):
             self._color.publish(conversions.image_msg(value, header))
         elif item.role is PlayRole.DEPTH:
             self._depth.publish(conversions.image_msg(value, header, "16UC1"))
-        else:
+        elif self._instances is not None:
             self._instances.publish(conversions.instances_msg(value, header))
 
     def _publish_tf(self, stamp_ns: int, T_map_camera: F64) -> None:
@@ -115,7 +118,7 @@ def play(
     use_large_messages()
     context = Context()
     context.init()
-    node = PlayerNode(frame_id, namespace, context)
+    node = PlayerNode(frame_id, namespace, context, instances=recording.has_instances)
     try:
         _wait_for_listeners(node, wait_s)
         done = 0
