@@ -52,8 +52,8 @@ ROOM = place(
     thing(6, "table", (4, 4)),
     thing(7, "table", (4, -3)),
     thing(8, "table", (-4, -3)),
-    thing(9, "chair", (2, 3)),
-    thing(10, "chair", (-2, 3), pixels=1999),
+    thing(9, "chair", (2, 3), pixels=1999),
+    thing(10, "chair", (-2, 3)),
 )
 
 
@@ -213,9 +213,19 @@ def test_the_order_of_appearance():
 
 
 def test_what_appeared_together_is_not_put_in_order():
-    together = place(*(thing(k, LABELS[k], (k, 0), first_s=0.9 * k) for k in range(4)))
+    together = place(*(thing(k, LABELS[k], (k, 0), first_s=0.4 * k) for k in range(4)))
     assert not ask(together, "obj_appearance_order")
-    assert ask(place(*(thing(k, LABELS[k], (k, 0), first_s=1.0 * k) for k in range(4))), "obj_appearance_order")
+    assert ask(place(*(thing(k, LABELS[k], (k, 0), first_s=0.5 * k) for k in range(4))), "obj_appearance_order")
+
+
+def test_of_a_kind_only_what_was_seen_first_must_have_been_seen_well():
+    things = [thing(k, LABELS[k], (k, 0), first_s=float(k)) for k in range(4)]
+    late = thing(9, LABELS[0], (9, 0), first_s=50.0, pixels=600)
+    never = TrueObject(10, LABELS[1], late.box, 0, 0, None)
+    for q in ask(place(*things, late, never), "obj_appearance_order"):
+        assert q.answer == ", ".join(LABELS[:4])
+    early = thing(9, LABELS[0], (9, 0), first_s=0.0, pixels=600)
+    assert not ask(place(early, *things), "obj_appearance_order")
 
 
 @st.composite

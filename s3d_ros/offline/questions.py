@@ -13,7 +13,8 @@ The eight kinds and their definitions are VSI-Bench's:
 - appearance order: of four categories, by the first sight of any object of each.
 
 A category takes part only when *all* its objects were well seen (2,000 pixels in one frame, and 5 frames): otherwise
-nobody who only saw the recording could know how many there are, or which is the closest. A thing is named alone
+nobody who only saw the recording could know how many there are, or which is the closest. (For the order of appearance
+it is enough that the one seen first was well seen.) A thing is named alone
 ("the bed") only when it is the only one of its label in the truth. Near ties are left out (`questions_rules`).
 
 Everything is drawn from one seed; right letters and right directions are dealt evenly.
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -121,11 +123,10 @@ class _Maker:
     def __init__(self, truth: Truth, seed: int, splits: frozenset[str]) -> None:
         self.truth, self.splits = truth, splits
         self.rng = random.Random(seed)
-        by_label: dict[str, list[TrueObject]] = {}
+        self.by_label: dict[str, list[TrueObject]] = {}
         for o in truth.objects:
-            by_label.setdefault(o.label, []).append(o)
-        self.labels = frozenset(by_label)
-        self.known = {label: os for label, os in sorted(by_label.items()) if label and all(o.well_seen for o in os)}
+            self.by_label.setdefault(o.label, []).append(o)
+        self.known = {k: os for k, os in sorted(self.by_label.items()) if k and all(o.well_seen for o in os)}
         self.unique = [os[0] for os in self.known.values() if len(os) == 1]
         self._decks: dict[Any, list[Any]] = {}
         self._distances: dict[tuple[int, int], float] = {}
@@ -219,7 +220,8 @@ class _Maker:
             )
 
     def order(self, kind: str) -> Iterator[ScoredQuestion]:
-        first = {k: min(o.first_seen_s or 0.0 for o in os) for k, os in self.known.items()}
+        first_of = {label: min(os, key=_first_s) for label, os in self.by_label.items() if label}
+        first = {label: _first_s(o) for label, o in first_of.items() if o.well_seen}
         asked = set()
         for _ in range(TRIES):
             if len(first) < 4:
@@ -231,7 +233,7 @@ class _Maker:
             asked.add(tuple(four))
             right = ", ".join(four)
             wrong = self.rng.sample([", ".join(p) for p in itertools.permutations(four) if list(p) != four], 3)
-            about = [min(self.known[k], key=lambda o: o.first_seen_s or 0.0) for k in four]
+            about = [first_of[k] for k in four]
             named = self._lists(self._shuffled(four))
             yield self._ask(kind).choice(right, [right, *wrong], about, **named)
 
@@ -245,7 +247,7 @@ class _Maker:
         return _Asking(self, kind, f"{kind}-{number:02d}", wording)
 
     def _lists(self, labels: Sequence[str]) -> dict[str, str]:
-        things = [f"the {label if len(self.known[label]) == 1 else plural(label)}" for label in labels]
+        things = [f"the {label if len(self.by_label[label]) == 1 else plural(label)}" for label in labels]
         head, last = ", ".join(things[:-1]), things[-1]
         return {"bare": ", ".join(labels), "any": f"{head} or {last}", "all": f"{head} and {last}"}
 
@@ -289,7 +291,9 @@ class _Asking:
     def name(self, label: str) -> str:
         """Return what a thing is called here: its label, or now and then another common name."""
         rng, official = self.maker.rng, self.wording.split == "official"
-        others = [] if official else [s for s in SYNONYMS.get(label, ()) if not any(s in k for k in self.maker.labels)]
+        others = (
+            [] if official else [s for s in SYNONYMS.get(label, ()) if not any(s in k for k in self.maker.by_label)]
+        )
         if others and rng.random() < SYNONYM_SHARE:
             self.synonym = True
             return rng.choice(others)
@@ -317,3 +321,7 @@ class _Asking:
             about=tuple(o.id for o in about),
             **key,
         )
+
+
+def _first_s(o: TrueObject) -> float:
+    return math.inf if o.first_seen_s is None else o.first_seen_s

@@ -15,7 +15,7 @@ APART_M = 0.8  # directions and routes: centres seen from above, of places betwe
 BORDER_DEG = 10.0  # directions: from the border of any class
 SIDE_TURN_DEG = (45.0, 120.0)  # routes: what is clearly a turn to the left or right,
 BACK_TURN_DEG = 150.0  # and at least this, back
-FIRST_SEEN_GAP_S = 1.0  # appearance order: between one category and the next
+FIRST_SEEN_GAP_S = 0.5  # appearance order: between one category and the next
 
 DIRECTIONS = {
     "easy": ("left", "right"),
