@@ -81,9 +81,9 @@ class SegmentConfig:
         0.3, 0.01, 100, "geometric: larger planes carry things; those with nothing behind are walls and floors"
     )
     max_behind: float = _number(0.03, 0, 1, "geometric: share of the image behind a plane that counts as nothing")
-    jump_per_m: float = _number(0.012, 1e-4, 1, "geometric: depth step in 1/m of inverse depth (1.2 cm at 1 m)")
-    groove_deg: float = _number(20.0, 1, 90, "geometric: surfaces that meet more hollow than this are two things")
-    noise_per_m: float = _number(0.0015, 0, 0.1, "geometric: noise of inverse depth in 1/m (1.5 mm at 1 m)")
+    jump_per_m: float = _number(0.015, 1e-4, 1, "geometric: depth step in 1/m of inverse depth (1.5 cm at 1 m)")
+    groove_deg: float = _number(25.0, 1, 90, "geometric: surfaces that meet more hollow than this are two things")
+    noise_per_m: float = _number(0.001, 0, 0.1, "geometric: noise of inverse depth in 1/m (1 mm at 1 m)")
     min_distinct: float = _number(0.15, 0, 1, "geometric: share of its outline that a thing stands out with")
 
 

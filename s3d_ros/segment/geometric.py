@@ -13,7 +13,8 @@ import math
 import numpy as np
 
 from s3d_ros.config import SegmentConfig
-from s3d_ros.segment.merge import Groups, distinctness, find_borders, merge, planes_and_risers
+from s3d_ros.segment.borders import find_borders
+from s3d_ros.segment.merge import Groups, distinctness, merge, planes_and_risers
 from s3d_ros.segment.planes import PlaneRule, find_planes
 from s3d_ros.segment.protocol import no_instances
 from s3d_ros.segment.refine import to_full
@@ -23,6 +24,9 @@ from s3d_ros.types import F64, Frame, Instances
 
 WORKING_WIDTH = 320
 SMALLEST = 16  # pixels; a smaller working image holds no window to fit in
+FLAT_DEG = 12  # a surface that bends less is flat
+THICKNESS_M = 0.008  # of a plane, beside the noise
+MEETING = 0.4  # of a depth step; surfaces that miss each other by less meet
 
 
 class GeometricSegmenter:
@@ -30,10 +34,16 @@ class GeometricSegmenter:
 
     def __init__(self, config: SegmentConfig) -> None:
         self.config = config
-        self.rule = PlaneRule(config.min_plane_area_m2, math.radians(12), config.noise_per_m, 0.008, config.max_behind)
+        self.rule = PlaneRule(
+            config.min_plane_area_m2, math.radians(FLAT_DEG), config.noise_per_m, THICKNESS_M, config.max_behind
+        )
 
     def segment(self, frame: Frame, up: F64) -> Instances:
-        """Return the things in a frame; labels are "", pixels without depth belong to none."""
+        """Return the things in a frame; labels are "", pixels without depth belong to none.
+
+        A score is how much of the thing's outline stands out, less for small things. Never raises for bad depth: what
+        holds nothing to go by (all unknown, tiny) has no instances.
+        """
         c = self.config
         factor = 2 ** max(0, round(math.log2(max(frame.depth_m.shape[1], 1) / WORKING_WIDTH)))
         full_q = inverse(frame.depth_m)
@@ -43,15 +53,16 @@ class GeometricSegmenter:
         if min(q.shape) < SMALLEST or not q.any():
             return no_instances(frame)
         K = frame.intrinsics.scaled(q.shape[1], q.shape[0])
+        up_camera = frame.T_map_camera[:3, :3].T @ up
         surface = fit_surface(q, K, c.jump_per_m, c.noise_per_m)
-        planes = find_planes(surface, self.rule)
+        planes = find_planes(surface, up_camera, self.rule)
         groove = math.radians(c.groove_deg)
         regions = find_regions(surface, planes, groove, c.jump_per_m)
-        borders = find_borders(regions, surface, 0.4 * c.jump_per_m)
+        borders = find_borders(regions, surface, MEETING * c.jump_per_m)
         scale = frame.depth_m.size / (640 * 480)
         small = c.min_pixels * scale / factor**2
         groups = Groups(regions.count, *planes_and_risers(regions, planes, surface, self.rule))
-        things = merge(regions, borders, groups, groove, round(small / 4))
+        things = merge(regions, borders, surface, groups, up_camera, groove, round(small / 4))
         stands_out = distinctness(regions, borders, things)
         labels = to_full(things[regions.labels], regions.source, surface, full_q, factor)
 

@@ -2,90 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from s3d_ros.segment.borders import Borders
 from s3d_ros.segment.planes import Plane, PlaneRule, thickness
-from s3d_ros.segment.regions import Regions, misfit
+from s3d_ros.segment.regions import Regions
 from s3d_ros.segment.surface import Surface
-from s3d_ros.types import F32, I32, I64, Bools
+from s3d_ros.types import F32, F64, I32, I64, Bools
 
-# Depth steps of less than this may lie within one thing where no surface could be made out.
-NEAR_M = 0.06
-
-
-@dataclass(frozen=True)
-class Borders:
-    """Where two labels are beside each other, one entry per ordered pair of labels (arrays (n,) or (n, 3)).
-
-    Of region a towards region b: length, pixel pairs along the border; touching, those where the surfaces meet in
-    space; front and hidden, those where a hides b or is hidden by it; near, those closer than NEAR_M. bend: mean
-    turn over the touching ones in radians, positive over a ridge, negative in a groove. point, normal: mean of a's
-    surface along the border.
-    """
-
-    a: I32
-    b: I32
-    length: I64
-    touching: I64
-    front: I64
-    hidden: I64
-    near: I64
-    bend: F32
-    point: F32
-    normal: F32
-
-
-def find_borders(regions: Regions, surface: Surface, gate_per_m: float) -> Borders:
-    """Measure all borders between labels. gate_per_m: surfaces that miss each other by more do not meet."""
-    image = regions.labels
-    w = image.shape[1]
-    across = np.flatnonzero((image[:, :-1] != image[:, 1:]) & (image[:, :-1] > 0) & (image[:, 1:] > 0))
-    across += across // (w - 1)  # an index of the narrower image becomes one of the whole
-    down = np.flatnonzero((image[:-1] != image[1:]) & (image[:-1] > 0) & (image[1:] > 0))
-    p, q = np.concatenate([across, down]), np.concatenate([across + 1, down + w])
-    labels, source, depth = image.ravel(), regions.source.ravel(), surface.q.ravel()
-    planes = surface.carried_on()
-    of_q = misfit(planes, source[p][:, None], depth[q], q // w, q % w)[:, 0]
-    of_p = misfit(planes, source[q][:, None], depth[p], p // w, p % w)[:, 0]
-    touching = (np.minimum(of_p, of_q) < gate_per_m) & (np.abs(depth[p] - depth[q]) < 2.5 * gate_per_m)
-    near = np.abs(1 / depth[p] - 1 / depth[q]) < NEAR_M
-    points, normals = surface.points.reshape(-1, 3), surface.normals.reshape(-1, 3)
-    way = points[source[p]] - points[source[q]]
-    turn = np.einsum("ij,ij->i", normals[source[p]] - normals[source[q]], way)
-    turn /= np.maximum(np.linalg.norm(way, axis=1), 1e-6)
-    turn = 2 * np.arcsin(np.clip(turn / 2, -1, 1))
-
-    p, q = np.concatenate([p, q]), np.concatenate([q, p])
-    touching, near, turn = np.tile(touching, 2), np.tile(near, 2), np.tile(turn, 2)
-    pairs, which = np.unique(labels[p].astype(np.int64) * (regions.count + 1) + labels[q], return_inverse=True)
-
-    def total(values: NDArray[Any]) -> NDArray[Any]:
-        return np.bincount(which, weights=values, minlength=pairs.size)
-
-    def count(flags: Bools) -> I64:
-        return total(flags).astype(np.int64)
-
-    def mean(vectors: F32) -> F32:
-        return (np.stack([total(v) for v in vectors.T], axis=1) / length[:, None]).astype(np.float32)
-
-    length = total(np.ones(p.size))
-    nearer = depth[p] > depth[q]
-    return Borders(
-        (pairs // (regions.count + 1)).astype(np.int32),
-        (pairs % (regions.count + 1)).astype(np.int32),
-        length.astype(np.int64),
-        count(touching),
-        count(~touching & nearer),
-        count(~touching & ~nearer),
-        count(near),
-        (total(turn * touching) / np.maximum(total(touching), 1)).astype(np.float32),
-        mean(points[source[p]]),
-        mean(normals[source[p]]),
-    )
+# A part spans its base: the groove is this much of the longer one, the base level (cosine), the rise so high at most,
+# and the whole as large as furniture.
+SPAN_SHARE = 0.6
+LEVEL = 0.85
+MAX_RISE_M = 0.7
+FURNITURE_M = 0.6
 
 
 class Groups:
@@ -102,10 +35,11 @@ class Groups:
             label = self._parent[label]
         return label
 
-    def join(self, a: int, b: int) -> None:
+    def join(self, a: int, b: int, even_if_risen: bool = False) -> None:
         """Put a's group into b's, unless one rises from the other."""
         a, b = self.root(a), self.root(b)
-        if a == b or self._on[a] & self._above[b] or self._on[b] & self._above[a]:
+        risen = bool(self._on[a] & self._above[b] or self._on[b] & self._above[a])
+        if a == b or (risen and not even_if_risen):
             return
         self._parent[a] = b
         self._on[b] |= self._on[a]
@@ -115,28 +49,34 @@ class Groups:
         return np.array([self.root(label) for label in range(len(self._parent))], dtype=np.int32)
 
 
-def merge(regions: Regions, borders: Borders, groups: Groups, groove_rad: float, small: int) -> I32:
+def merge(
+    regions: Regions, borders: Borders, surface: Surface, groups: Groups, up: F64, groove_rad: float, small: int
+) -> I32:
     """Return for each label (0..count) the label of the thing that it is part of; 0 and the rooms stay themselves.
 
     small: bits of fewer pixels join the neighbour that they touch most.
     """
     b = borders
-    size = np.bincount(regions.labels.ravel(), minlength=regions.count + 1)
-    thing = (b.a > regions.rooms) & (b.b > regions.rooms)
-    same = (b.a < b.b) & thing & (b.touching >= 4) & (b.touching > 0.4 * b.length) & (b.bend > -groove_rad)
-    for i in _longest_first(same, b.touching):
+    things = (b.a > regions.rooms) & (b.b > regions.rooms)
+    smooth = (b.a <= regions.smooth) & (b.b <= regions.smooth)
+    # The normals of what has no surface of its own are worth little; there nearly the whole border has to touch.
+    share = np.where(smooth, 0.4, 0.7)
+    same = things & (b.touching >= 4) & (b.touching > share * b.length) & (b.bend > -groove_rad)
+    for i in _longest_first(same & (b.a < b.b), b.touching):
         groups.join(int(b.a[i]), int(b.b[i]))
-    for one, other in _behind_another(b, thing):
+    for one, other in _behind_another(b, surface, regions):
         groups.join(one, other)
+    for one, other in _spanning(b, surface, regions, groups.roots(), up, groove_rad):
+        groups.join(one, other, even_if_risen=True)
 
     root = groups.roots()
     alone = np.bincount(root, minlength=regions.count + 1)[root] == 1
-    # What has no surface of its own is a part of what it is beside, seen too slantingly; small bits are noise.
+    # What is rough may be a part of what it is beside, seen too slantingly. Small bits are noise.
     rough = alone & (np.arange(regions.count + 1) > regions.smooth)
-    bit = alone & (size < small)
-    to_plane = (rough | bit)[b.a] & ~(rough | bit)[b.b]
-    join = to_plane & ((2 * b.touching > b.length) | (rough[b.a] & (b.b > regions.rooms) & (2 * b.near > b.length)))
-    for i in _longest_first(join & (b.a > regions.rooms), b.near):
+    bit = alone & (np.bincount(regions.labels.ravel(), minlength=regions.count + 1) < small)
+    join = (rough | bit)[b.a] & ~(rough | bit)[b.b] & (b.a > regions.rooms)
+    join &= (2 * b.touching > b.length) | (things & rough[b.a] & (b.near >= 3))
+    for i in _longest_first(join, b.near):
         if groups.root(int(b.a[i])) == b.a[i]:
             groups.join(int(b.a[i]), int(b.b[i]))
     return groups.roots()
@@ -147,24 +87,72 @@ def _longest_first(chosen: Bools, length: I64) -> list[int]:
     return index[np.argsort(-length[index], kind="stable")].tolist()
 
 
-def _behind_another(borders: Borders, thing: Bools) -> list[tuple[int, int]]:
+def _behind_another(borders: Borders, surface: Surface, regions: Regions) -> list[tuple[int, int]]:
     """Pairs of regions that one nearer thing parts in the image, though the surface goes on behind it."""
-    cut = np.flatnonzero(thing & (borders.hidden >= 6) & (np.linalg.norm(borders.normal, axis=1) > 0.9))
+    b = borders
+    cut = np.flatnonzero((b.a > regions.rooms) & (b.a <= regions.smooth) & (b.b > regions.rooms) & (b.hidden >= 6))
+    points, normals = surface.points.reshape(-1, 3), surface.normals.reshape(-1, 3)
+    samples = {}
+    for i in cut.tolist():
+        here = b.source[b.of(i)][~b.meets[b.of(i)]]
+        here = here[:: max(1, here.size // 12)]
+        samples[i] = points[here], normals[here]
     pairs = []
     for i in cut.tolist():
-        for j in cut.tolist():
-            if i >= j or borders.b[i] != borders.b[j]:
-                continue
-            n = borders.normal[i] + borders.normal[j]
-            n = n / np.linalg.norm(n)
-            way = borders.point[j] - borders.point[i]
-            step = abs(float(n @ way))
-            z = float(max(borders.point[i][2], borders.point[j][2]))
-            facing = float(borders.normal[i] @ borders.normal[j])
-            length = np.linalg.norm(borders.normal[i]) * np.linalg.norm(borders.normal[j])
-            if facing > 0.98 * length and step < 0.008 + 0.003 * z * z and np.linalg.norm(way) < 0.6:
-                pairs.append((int(borders.a[i]), int(borders.a[j])))
+        for j in cut[(cut > i) & (b.b[cut] == b.b[i])].tolist():
+            (p, n), (p2, n2) = samples[i], samples[j]
+            way = p2[None] - p[:, None]
+            off = np.maximum(np.abs((way * n[:, None]).sum(-1)), np.abs((way * n2[None]).sum(-1)))
+            on = (n @ n2.T > 0.97) & (off < 0.01 + 0.004 * p[:, None, 2] ** 2) & ((way**2).sum(-1) < 0.36)
+            if on.any(axis=1).mean() > 0.5 and on.any(axis=0).mean() > 0.5:
+                pairs.append((int(b.a[i]), int(b.a[j])))
     return pairs
+
+
+def _spanning(
+    borders: Borders, surface: Surface, regions: Regions, root: I32, up: F64, groove_rad: float
+) -> list[tuple[int, int]]:
+    """Pairs of groups that are parts of one piece of furniture: seat and back, mattress and headboard, shelf and wall.
+
+    A thing stands somewhere on its support. A part rises from all along a level surface, and not far. Only for what
+    is large enough for furniture: two boxes of one width may well be stacked.
+    """
+    b = borders
+    groove = (b.touching >= 6) & (b.bend <= -groove_rad / 2) & (root[b.a] != root[b.b])
+    groove &= (b.a > regions.rooms) & (b.b > regions.rooms) & (b.a <= regions.smooth) & (b.b <= regions.smooth)
+    points, normals = surface.points.reshape(-1, 3), surface.normals.reshape(-1, 3)
+    to_up = up.astype(np.float32)
+    lines: dict[tuple[int, int], list[I64]] = {}
+    for i in np.flatnonzero(groove).tolist():
+        here = b.of(i)
+        if (normals[b.source[here]] @ to_up).mean() > LEVEL:
+            lines.setdefault((int(root[b.a[i]]), int(root[b.b[i]])), []).append(b.pixel[here][b.meets[here]])
+    if not lines:
+        return []
+    sparse = points.reshape(*regions.labels.shape, 3)[::2, ::2].reshape(-1, 3)
+    things = root[regions.labels[::2, ::2].ravel()]
+    order = np.argsort(things, kind="stable")
+    start = np.searchsorted(things[order], np.arange(regions.count + 2))
+    pairs = []
+    for (base, riser), pieces in lines.items():
+        line = points[np.concatenate(pieces)]
+        p, q = sparse[order[start[base] : start[base + 1]]], sparse[order[start[riser] : start[riser + 1]]]
+        if not (p.size and q.size):
+            continue
+        middle = line.mean(axis=0)
+        along = np.linalg.svd(line - middle, full_matrices=False)[2][0]
+        if _extent(line @ along) <= SPAN_SHARE * max(_extent(p @ along), _extent(q @ along)):
+            continue
+        rise = np.percentile(q @ to_up, 97) - middle @ to_up
+        size = np.linalg.norm([_extent(axis) for axis in np.concatenate([p, q]).T])
+        if 0 < rise < MAX_RISE_M and size > FURNITURE_M:
+            pairs.append((base, riser))
+    return pairs
+
+
+def _extent(values: NDArray[Any]) -> float:
+    low, high = np.percentile(values, (3, 97))
+    return float(high - low)
 
 
 def distinctness(regions: Regions, borders: Borders, things: I32) -> F32:

@@ -14,6 +14,10 @@ from s3d_ros.types import F32, F64, Bools
 CELL = 16
 STEP = 4
 MAX_PLANES = 8
+FLOOR_SHARE = 0.2  # of that area make a floor, when it is level and nothing is seen below it
+LEVEL = 0.95  # cosine
+PART_SHARE = 0.01  # of the image
+BEHIND_M = 0.03  # beyond its own thickness
 FACING = 0.85  # cosine between the normals of a plane and of a pixel on it
 
 
@@ -49,11 +53,11 @@ def thickness(z: F32, rule: PlaneRule) -> F32:
     return np.asarray(rule.thickness_m + 2 * rule.noise_per_m * z * z, dtype=np.float32)
 
 
-def find_planes(surface: Surface, rule: PlaneRule) -> list[Plane]:
+def find_planes(surface: Surface, up: F64, rule: PlaneRule) -> list[Plane]:
     """Return the large planes, most surface first; their masks do not overlap.
 
     Every flat cell of the image proposes its plane. The one with the largest surface on it is taken, fitted again to
-    all of that, its pixels are taken away, and so on: RANSAC with nothing random in it.
+    all of that, its pixels are taken away, and so on: RANSAC with nothing random in it. up: (3,) in the camera frame.
     """
     proposals = _cell_planes(surface, rule)
     if not len(proposals):
@@ -68,38 +72,60 @@ def find_planes(surface: Surface, rule: PlaneRule) -> list[Plane]:
     on = np.abs(_product(directions, points.T) + proposals[:, 3:]) < tolerance
     on &= _product(directions, normals.T) > FACING
     support = _product(on.astype(np.float32), area[:, None])[:, 0]
+    level = directions @ up.astype(np.float32) > LEVEL
+    enough = rule.min_area_m2 * np.where(level, FLOOR_SHARE, 1)
+    support[support < enough] = 0
 
     tolerance_all = thickness(surface.points[..., 2], rule)
     free = surface.smooth.copy()
     unclaimed = np.ones(len(points), bool)
-    known = max(int(surface.smooth.sum()), 1)
+    known = max(int(np.count_nonzero(surface.smooth)), 1)
     planes: list[Plane] = []
     while len(planes) < MAX_PLANES:
         best = int(np.argmax(support))
-        if support[best] < rule.min_area_m2:
+        if support[best] <= 0:
             break
-        plane = _settle(proposals[best], points, normals, on[best] & unclaimed, tolerance)
         support[best] = 0
+        plane = _settle(proposals[best], points, normals, on[best] & unclaimed, tolerance)
         if plane is None:
             continue
         normal, distance = plane
         height = surface.height(normal, distance)
         mask = free & (np.abs(height) < tolerance_all) & (surface.facing(normal) > FACING)
-        free &= ~mask
         taken = np.flatnonzero(mask[part][keep] & unclaimed)
+        size = float(area[taken].sum())
+        beyond = surface.smooth & (height < -BEHIND_M - tolerance_all)
+        if np.count_nonzero(beyond) > rule.max_behind * known:
+            beyond &= ~_openings(mask)
+        behind = int(np.count_nonzero(beyond)) / known
+        room = behind <= rule.max_behind
+        if size < rule.min_area_m2 and not (room and size > FLOOR_SHARE * rule.min_area_m2 and normal @ up > LEVEL):
+            continue
+        free &= ~mask
         unclaimed[taken] = False
         support -= (on[:, taken] * area[taken]).sum(axis=1)
-        size = float(area[taken].sum())
-        if size < rule.min_area_m2:
-            continue
-        behind = float((height < -0.05 - 2 * tolerance_all)[surface.smooth].sum() / known)
-        planes.append(Plane(normal, distance, mask, size, behind, behind <= rule.max_behind))
+        support[support < enough] = 0
+        planes.append(Plane(normal, distance, mask, size, behind, room))
     return planes
 
 
 def _product(a: F32, b: F32) -> F32:
     """Return a @ b on one core: NumPy's own would wake threads that fusion needs."""
     return np.asarray(cv2.gemm(a, np.ascontiguousarray(b), 1.0, np.empty(0, np.float32), 0.0), dtype=np.float32)
+
+
+def _openings(mask: Bools) -> Bools:
+    """The hull of each large part of a mask: what is seen behind a wall within it, is seen through a window."""
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=4)
+    hull = np.zeros(mask.shape, np.uint8)
+    for part in range(1, count):
+        x, y, w, h, size = stats[part].tolist()
+        if size < PART_SHARE * mask.size:
+            continue
+        window = (parts[y : y + h, x : x + w] == part).view(np.uint8)
+        outlines, _ = cv2.findContours(window, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        cv2.fillConvexPoly(hull[y : y + h, x : x + w], cv2.convexHull(np.concatenate(outlines)), 1)
+    return hull.view(bool)
 
 
 def _cell_planes(surface: Surface, rule: PlaneRule) -> F32:

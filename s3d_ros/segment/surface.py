@@ -17,8 +17,10 @@ from s3d_ros.types import F32, F64, Bools, Intrinsics
 
 # Fit windows are 2k+1 pixels wide, k growing with depth so that the normals are about equally sure everywhere.
 MIN_K, MAX_K = 1, 6
-NEAREST_M = 0.05
+NEAREST_M, FURTHEST_M = 0.05, 100.0
 SLANT_SHARE = 1.0
+# A fit that can't tell a groove from noise must not connect what is on its two sides.
+MAX_BEND_NOISE_RAD = 0.35
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,11 @@ def fit_surface(q: F32, intrinsics: Intrinsics, jump_per_m: float, noise_per_m: 
     """Fit a plane around every pixel of an inverse depth image (h, w), in windows that never cross a depth step."""
     jump = find_jumps(q, jump_per_m)
     room = _distance_to(jump | (q <= 0))
-    z = 1 / np.maximum(q, 0.1)
+    z = 1 / np.maximum(q, 1 / FURTHEST_M)
     k = np.minimum(np.round(np.clip(1.5 + 1.1 * z, 2, MAX_K)), room - 1).astype(np.int8)
-    smooth = k >= MIN_K
+    kk = np.maximum(k, 1).astype(np.float32)
+    noise = 1.5 * noise_per_m * intrinsics.fx * z * (np.sqrt(3) / (kk * (2 * kk + 1)))
+    smooth = (k >= MIN_K) & (noise < MAX_BEND_NOISE_RAD)
     fit, slope_u, slope_v = q.copy(), np.zeros_like(q), np.zeros_like(q)
     for size in range(MIN_K, MAX_K + 1):
         here = (k == size).view(np.uint8)
@@ -118,7 +122,7 @@ def fit_surface(q: F32, intrinsics: Intrinsics, jump_per_m: float, noise_per_m: 
     normals = -cv2.merge([a, b, c])
     normals *= (1 / np.maximum(np.sqrt(a * a + b * b + c * c), 1e-9))[..., None]
     normals[~smooth] = 0
-    z = 1 / np.maximum(fit, 0.1)
+    z = 1 / np.maximum(fit, 1 / FURTHEST_M)
     points = cv2.merge([z * (u / intrinsics.fx), z * (v / intrinsics.fy), z])
 
     # The cut of the surface with the plane through the camera and an image row is a line; this is the direction of
@@ -127,8 +131,6 @@ def fit_surface(q: F32, intrinsics: Intrinsics, jump_per_m: float, noise_per_m: 
     along_v = cv2.phase(fit - slope_v * v, b)
     bend_u = _bend(along_u, k)
     bend_v = _bend(along_v.T, k.T).T
-    kk = np.maximum(k, 1).astype(np.float32)
-    noise = 1.5 * noise_per_m * intrinsics.fx * z * np.sqrt(3) / (kk * (2 * kk + 1))
     return Surface(
         intrinsics,
         q,
@@ -139,7 +141,7 @@ def fit_surface(q: F32, intrinsics: Intrinsics, jump_per_m: float, noise_per_m: 
         jump,
         np.maximum(np.maximum(bend_u, bend_v), 0),
         np.maximum(np.maximum(-bend_u, -bend_v), 0),
-        noise,
+        noise.astype(np.float32),
         points,
         normals,
     )
