@@ -71,16 +71,29 @@ def test_frames_come_back_as_they_were_made(recorded):
         assert (i.fx, i.cx, i.cy) == (131.25, 79.5, 59.5)
 
 
-@pytest.mark.parametrize("transforms", ["dynamic", "camera"])
+FIXED = TourConfig(heights_m=(1.1,), pitches_deg=(-12.0,))
+
+
+@pytest.mark.parametrize("transforms", ["dynamic", "static", "camera"])
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
 def test_transforms_alone_carry_the_pose(tmp_path, storage, transforms):
-    options = replace(OPTIONS, storage=storage, transforms=transforms, publish_pose=False, max_duration_s=1.0)
+    options = replace(
+        OPTIONS, storage=storage, transforms=transforms, publish_pose=False, max_duration_s=1.0, tour=FIXED
+    )
     simulate(["studio"], tmp_path / "bag", seed=2, options=options)
     arrivals = list(open_recording(tmp_path / "bag", FramesConfig()))
     made = samples_of(options)
     assert len(arrivals) >= len(made) - 1
     for arrival, sample in zip(arrivals, made, strict=False):
         np.testing.assert_allclose(arrival.frame.T_map_camera, sample.T_map_camera, atol=1e-6)
+
+
+def test_a_camera_fixed_to_a_robot_does_not_nod():
+    for sample in samples_of(replace(OPTIONS, tour=FIXED, transforms="static")):
+        assert sample.T_map_camera[2, 3] == pytest.approx(1.1)
+        assert sample.T_map_camera[2, 2] == pytest.approx(np.sin(np.deg2rad(-12)))
+    with pytest.raises(ValueError, match="one height"):
+        replace(OPTIONS, transforms="static")
 
 
 def test_messages_can_be_compressed(tmp_path, recorded):

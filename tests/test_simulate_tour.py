@@ -145,7 +145,9 @@ def test_a_motion_through_given_keys():
     np.testing.assert_allclose(walk.base(0), np.eye(4), atol=1e-6)
 
 
-@pytest.mark.parametrize("change", [{"heights_m": (0.3,)}, {"max_speed_m_s": 0.0}, {"max_turn_deg_s": -1.0}])
+@pytest.mark.parametrize(
+    "change", [{"heights_m": (0.3,)}, {"pitches_deg": (90.0,)}, {"max_speed_m_s": 0.0}, {"max_turn_deg_s": -1.0}]
+)
 def test_limits_out_of_range_are_named(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         TourConfig(**change)

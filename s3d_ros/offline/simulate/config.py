@@ -70,6 +70,7 @@ class TourConfig:
     max_speed_m_s: float = 0.5
     max_turn_deg_s: float = 45.0
     heights_m: tuple[float, ...] = (0.85, 1.4)  # looked from; the way between them is smooth
+    pitches_deg: tuple[float, ...] = (-35.0, -10.0, 18.0)  # up from the horizon; one of each: a camera fixed to a robot
     radius_m: float = 0.22  # kept from furniture and walls
     dwell_s: float = 0.35  # rest on each view
     # Longest tour of all rooms together: so much a room, a square metre, an object; and the most a room on average
@@ -77,7 +78,14 @@ class TourConfig:
     max_range_m: float = 4.5  # further things don't count as seen
 
     def __post_init__(self) -> None:
-        _check(all(0.6 <= h <= 1.5 for h in self.heights_m), f"heights_m = {self.heights_m}: 0.6 to 1.5 m each")
+        _check(
+            len(self.heights_m) > 0 and all(0.6 <= h <= 1.5 for h in self.heights_m),
+            f"heights_m = {self.heights_m}: 0.6 to 1.5 m each",
+        )
+        _check(
+            len(self.pitches_deg) > 0 and all(-80 <= p <= 60 for p in self.pitches_deg),
+            f"pitches_deg = {self.pitches_deg}: -80 to 60 degrees each",
+        )
         _check(0 < self.max_speed_m_s <= 5, f"max_speed_m_s = {self.max_speed_m_s} is out of range: above 0, up to 5")
         _check(0 < self.max_turn_deg_s <= 360, f"max_turn_deg_s = {self.max_turn_deg_s} is out of range: up to 360")
 
@@ -94,7 +102,9 @@ class SimulateConfig:
     min_instance_pixels: int = 20  # smaller instances are not published
     storage: str = "mcap"  # or sqlite3
     compression: str = "none"  # or zstd, each message
-    transforms: str = "dynamic"  # /tf map -> base_link -> camera; or "camera": map -> camera; or "none"
+    # "dynamic": map -> base_link -> camera on /tf; "static": the camera is fixed to the base, base_link -> camera on
+    # /tf_static (one height and one pitch); "camera": map -> camera; "none"
+    transforms: str = "dynamic"
     publish_pose: bool = True
     truth_images: bool = True
     tour: TourConfig = field(default_factory=TourConfig)
@@ -108,8 +118,12 @@ class SimulateConfig:
         _check(self.storage in ("mcap", "sqlite3"), f"storage = {self.storage!r} is none of mcap, sqlite3")
         _check(self.compression in ("none", "zstd"), f"compression = {self.compression!r} is none of none, zstd")
         _check(
-            self.transforms in ("dynamic", "camera", "none"),
-            f"transforms = {self.transforms!r} is none of dynamic, camera, none",
+            self.transforms in ("dynamic", "static", "camera", "none"),
+            f"transforms = {self.transforms!r} is none of dynamic, static, camera, none",
+        )
+        _check(
+            self.transforms != "static" or len(self.tour.heights_m) == len(self.tour.pitches_deg) == 1,
+            "transforms = 'static' needs one height in tour.heights_m and one pitch in tour.pitches_deg",
         )
         _check(self.publish_pose or self.transforms != "none", "a bag needs a pose topic or transforms")
 

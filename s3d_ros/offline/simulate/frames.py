@@ -60,7 +60,7 @@ def iter_frames(
                 world = after(world, due.pop(0))
             renderer = Renderer(world, intrinsics)
         stamp_ns = START_NS + round(at_s * 1e9)
-        view = renderer.render(T)
+        view = renderer.render(T, facing=sensor is not None)
         color, depth_m, T_known = view.color, view.depth_m, T
         if sensor is not None:
             rng = np.random.default_rng([seed, 6, index])

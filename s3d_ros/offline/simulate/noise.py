@@ -27,7 +27,8 @@ def noisy_depth(view: View, noise: SensorNoise, rng: np.random.Generator) -> F32
         measured = noise.baseline_focal_m_px / disparity
     low, high = noise.range_m
     missing = ~((measured >= low) & (measured <= high)) | (z <= 0)
-    missing |= view.facing < noise.grazing
+    if view.facing is not None:
+        missing |= view.facing < noise.grazing
     missing |= _edges(z, noise) & (_blobs(z.shape, rng) < noise.edge_share)
     missing |= rng.random(z.shape, dtype=np.float32) < noise.speckle_share
     return np.where(missing, 0, measured).astype(np.float32)

@@ -92,15 +92,17 @@ class Recorder:
 
     def _write_transforms(self, frame: Frame) -> None:
         t = frame.stamp_ns
-        if self._options.transforms == "dynamic" and frame.T_map_base is not None:
-            chain = [(MAP, BASE, frame.T_map_base), (BASE, CAMERA, invert(frame.T_map_base) @ frame.T_map_camera)]
-        else:
+        # What a depth camera's driver adds; here both images are of the same camera
+        fixed = [(CAMERA, "camera_depth_optical_frame", np.eye(4))]
+        if self._options.transforms == "camera" or frame.T_map_base is None:
             chain = [(MAP, CAMERA, frame.T_map_camera)]
+        else:
+            mount = (BASE, CAMERA, invert(frame.T_map_base) @ frame.T_map_camera)
+            chain = [(MAP, BASE, frame.T_map_base)]
+            (fixed if self._options.transforms == "static" else chain).append(mount)
         self._send("/tf", t, transforms=[self._transform(t, *link) for link in chain])
-        if frame.index == 0:  # what a depth camera's driver adds; here both images are of the same camera
-            self._send(
-                "/tf_static", t, transforms=[self._transform(t, CAMERA, "camera_depth_optical_frame", np.eye(4))]
-            )
+        if frame.index == 0:
+            self._send("/tf_static", t, transforms=[self._transform(t, *link) for link in fixed])
 
     def _make(self, kind: str, **fields: Any) -> Any:
         return self._store.types[kind](**fields)

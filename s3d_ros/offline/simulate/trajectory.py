@@ -97,6 +97,7 @@ def _motion(stops: Sequence[Stop], space: FreeSpace, config: TourConfig, floor_m
     places = list(grouped)
     order = _short_order(space.distances(places))
     rest = max(1, round(config.dwell_s / _STEP_S))
+    gaze = _GAZE_PITCH if len(config.pitches_deg) > 1 else np.deg2rad(config.pitches_deg[0])
     keys: list[list[float]] = []
     holds: list[int] = []
     yaw = None
@@ -104,7 +105,7 @@ def _motion(stops: Sequence[Stop], space: FreeSpace, config: TourConfig, floor_m
         views = _in_turn(grouped[places[index]], yaw)
         if k:
             way = space.path(places[order[k - 1]], places[index])
-            for key in _along(way, keys[-1], views[0], floor_m):
+            for key in _along(way, keys[-1], views[0], floor_m, gaze):
                 keys.append(key)
                 holds.append(0)
         for view in views:
@@ -115,7 +116,7 @@ def _motion(stops: Sequence[Stop], space: FreeSpace, config: TourConfig, floor_m
     return _timed(np.array(keys), config, holds)
 
 
-def _along(way: F64, last: Sequence[float], view: Stop, floor_m: float) -> list[list[float]]:
+def _along(way: F64, last: Sequence[float], view: Stop, floor_m: float, gaze: float) -> list[list[float]]:
     """Return keys on the way (K, 2) between two stops: on a longer way the camera looks where it goes."""
     inner = way[1:-1]
     lengths = np.linalg.norm(np.diff(way, axis=0), axis=1)
@@ -127,7 +128,7 @@ def _along(way: F64, last: Sequence[float], view: Stop, floor_m: float) -> list[
         ahead = way[min(a + 4, len(way) - 1)] - way[max(a - 4, 0)]
         looks = total > 1.2 and 0.25 < share < 0.75 and np.linalg.norm(ahead) > 1e-6
         yaw = float(np.arctan2(ahead[1], ahead[0])) if looks else np.nan
-        keys.append([float(point[0]), float(point[1]), height, yaw, _GAZE_PITCH if looks else np.nan])
+        keys.append([float(point[0]), float(point[1]), height, yaw, gaze if looks else np.nan])
     return keys
 
 

@@ -17,7 +17,6 @@ from s3d_ros.types import F32, F64, Intrinsics
 _SPACING_M = 0.55
 _MOST_PLACES = 70  # in a room
 _YAWS = np.deg2rad(np.arange(0, 360, 30))
-_PITCHES = np.deg2rad([-35.0, -10.0, 18.0])
 _RAY_DEG = 2.5
 _ENOUGH_PIXELS = 9000.0  # of a 640x480 image with 525 px: a thing is then seen as well as it needs to be
 _ENOUGH_SHELL = 12000.0
@@ -51,7 +50,7 @@ def plan_views(world: World, space: FreeSpace, config: TourConfig, rng: np.rando
             eye = np.array([*space.point(place), world.floor_m + height_m])
             pixels.append(shown.pixels(eye))
             sides.append(shown.sides(eye))
-            candidates += [Stop(place, height_m, float(yaw), float(pitch)) for pitch in _PITCHES for yaw in _YAWS]
+            candidates += [Stop(place, height_m, float(yaw), float(pitch)) for pitch in shown.pitches for yaw in _YAWS]
     return _greedy(candidates, pixels, sides, shown)
 
 
@@ -69,7 +68,8 @@ class _Shown:
         self._patches = np.ceil((high - low + 0.2) / _SHELL_CELL_M).astype(int)
         self.count = len(self._ids)
         self.total = self.count + int(np.prod(self._patches))
-        self._rays, self._weights = _sphere()
+        self.pitches = np.deg2rad(config.pitches_deg)
+        self._rays, self._weights = _sphere(self.pitches)
 
     def pixels(self, eye: F64) -> csr_matrix:
         """Return how many pixels of what is seen in each view, (views, total), as a share of what is enough."""
@@ -101,7 +101,7 @@ def _flattest(axes: F64) -> F64:
     return np.asarray(axes[int(np.abs(axes[:, 2]).argmin())])
 
 
-def _sphere() -> tuple[F32, csr_matrix]:
+def _sphere(pitches: F64) -> tuple[F32, csr_matrix]:
     """Return rays all round (R, 3), and how many pixels each stands for in each view, (views, R)."""
     rows = np.deg2rad(np.arange(-75, 75 + 1e-9, _RAY_DEG))
     columns = np.deg2rad(np.arange(0, 360, _RAY_DEG))
@@ -109,7 +109,7 @@ def _sphere() -> tuple[F32, csr_matrix]:
     rays = np.stack([np.cos(az) * np.cos(el), np.sin(az) * np.cos(el), np.sin(el)], axis=1)
     solid = np.deg2rad(_RAY_DEG) ** 2 * np.cos(el)
     views = []
-    for pitch in _PITCHES:
+    for pitch in pitches:
         for yaw in _YAWS:
             forward = np.array([np.cos(yaw) * np.cos(pitch), np.sin(yaw) * np.cos(pitch), np.sin(pitch)])
             right = np.array([np.sin(yaw), -np.cos(yaw), 0.0])
@@ -121,7 +121,7 @@ def _sphere() -> tuple[F32, csr_matrix]:
 
 def _greedy(candidates: list[Stop], pixels: list[csr_matrix], sides: list[F64], shown: _Shown) -> list[Stop]:
     """Take again and again the view that adds most, until none adds much."""
-    per_eye = len(_YAWS) * len(_PITCHES)
+    per_eye = len(_YAWS) * len(shown.pitches)
     n = shown.count
     quality = np.minimum(np.stack([p.toarray() for p in pixels]), 1.0).astype(np.float32)  # (eyes, views, total)
     side = np.stack(sides) if n else np.zeros((len(pixels), 0), dtype=int)
