@@ -58,7 +58,7 @@ def test_every_thing_is_in_the_map_once_with_its_label_and_box(toured):
 
 
 def test_ids_follow_the_things_though_the_numbers_are_shuffled(toured):
-    _, scene, results = toured
+    _, _, results = toured
     seen: dict[str, set[int]] = {}
     for result, frame, instances in results:
         for number, label in zip(instances.numbers, instances.labels, strict=True):
