@@ -10,8 +10,10 @@ from s3d_ros.answer.language import AREA_UNITS, UNITS, pattern, words
 _LEADING = re.compile(
     r"(?:(?<=^)|(?<=~)|(?<=,)) (?:(?:hey|hi|hello|ok|okay|so|well|um|uh|hmm|please|sorry|excuse me|thanks|thank you"
     r"|cheers|alright|by the way|good morning|listen|now|and|also|then|but|robot|just|still"
+    r"|taking|take|if (?:i|you|we) take|going by|considering|judging by|counting|given"
     r"|(?:i|we) (?:need|want|would like)(?! to)|(?:quick|one|simple|another) question)"
     r"(?: there| robot| buddy| mate)?(?= )"
+    r"|(?:can|could|may|might) (?:i|we) (?:ask|know|have|get)(?: you)?(?= )"
     r"|(?:can|could|would|will) you(?: please| kindly| maybe| just| quickly)*"
     r"(?= (?:tell|show|give|let|say|estimate|measure|work|figure|calculate|compute|determine|check|name|list"
     r"|put|sort|rank|arrange|count|order|state|identify|report|find|help|remind|locate|point|describe) ))"
@@ -20,7 +22,6 @@ _LEADING = re.compile(
 _CARRIERS = [
     pattern(p)
     for p in (
-        r"(?:can|could|may|might) (?:i|we) (?:ask|know|have|get)(?: you)?",
         r"(?:tell|show|give|let|inform|remind|help)(?: me| us)(?: know| see)?(?: about)?",
         r"(?:i|we) (?:would |do )?(?:really |just )?(?:like|want|need|wish|have)(?: to)?"
         r" (?:know|find out|understand|learn)",

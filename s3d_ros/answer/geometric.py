@@ -34,6 +34,7 @@ KINDS: tuple[Kind, ...] = (
 )  # fmt: skip
 
 MAX_CHARACTERS = 2000
+_AUXILIARY = " can could will would should must may might shall go take come"
 _HELP = (
     "I settle counts, distances, sizes, floor area, which is closest, directions, routes, order of first"
     " appearance, and where things are."
@@ -92,7 +93,7 @@ class GeometricAnswerer:
 
     def _unsettled(self, parsed: Parsed, world: World, unread: list[list[str]]) -> Refusal:
         """Return why a question was not settled: words not read, a thing unknown, or just no such kind."""
-        content = parsed.unread((), FILLERS | words(PLAIN))
+        content = parsed.unread((), FILLERS | words(PLAIN + _AUXILIARY))
         for left_over in sorted([*unread, content], key=len):
             guess = with_unknown(parsed, left_over)
             if guess is None or not left_over:

@@ -19,6 +19,7 @@ STEP = "stepmark"  # "2." in a list of steps
 
 _CONTRACTIONS = [
     (r"\bwon't\b", "will not"),
+    (r"\bwere i to\b", "if i"),
     (r"\bcan't\b|\bcannot\b", "can not"),
     (r"n't\b", " not"),
     (r"\bi'm\b|\bim\b(?= (?:at|by|on|in|standing|sitting|facing|looking|next|near))", "i am"),
@@ -80,7 +81,7 @@ def tokenize(text: str) -> list[str]:
     text = re.sub(
         r"\b(in|into|on|onto) (?:(?:this|the) (?:picture|image|photo|frame)s?|screen|camera)\b", r"\1 scene", text
     )
-    text = re.sub(r"\bpicture (?=your|my|me\b|us\b|that\b|this\b)", "imagine ", text)
+    text = re.sub(r"\bpicture (?=your|my|standing|being|sitting|me\b|us\b|that\b|this\b)", "imagine ", text)
     text = re.sub(r"\bbounding box(?:es)?\b|\bbbox(?:es)?\b", " boundingbox ", text)
     return [_WORDS_FOR.get(t, t) for t in _TOKEN.findall(text)]
 

@@ -24,8 +24,9 @@ _NEAREST_ONE_TO_ME = re.compile(rf" nearest @(?P<k>\d+) (?:to|near) {_TO_ME}")
 _JOINTS = frozenset(", and or the a an then / | -> > ; - – — versus vs any some".split())
 _OFTEN_NO_THING = frozenset("light iron throw display remote book mirror bath scale copier".split())
 _BEFORE_NO_THING = frozenset("there how you i we they much enough more".split())
+_HAVE = ("have", "take", "having", "taking")
 _COUNTS = {"two": 2, "both": 2, "2": 2}
-_WRITTEN = {**dict.fromkeys(".?!;\n", "~"), **dict.fromkeys((",", ":", "(", ")", "[", "]", "-", "–", "—"), ",")}
+_WRITTEN = {**dict.fromkeys(".?!;\n", "~"), **dict.fromkeys((",", ":", "(", ")", "[", "]", "/", "-", "–", "—"), ",")}
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class Lexicon:
         """
         if tokens[i] in _OFTEN_NO_THING and i > 0 and tokens[i - 1] in _BEFORE_NO_THING:
             return None  # "is there light", "how remote is it"
+        if i > 1 and tokens[i] in ("bath", "shower") and tokens[i - 1] == "a" and tokens[i - 2] in _HAVE:
+            return None
         best: tuple[int, str, bool] | None = None
         for table in self._tables:
             for form, word, is_plural in table.get(tokens[i], ()):

@@ -25,11 +25,6 @@ _SCOPES = [
         r"(?:whole |entire |current |same |complete |scanned |mapped )?"
         r"(?:room|scene|video|map|house|home|place|apartment|flat|clip|footage|recording|area|environment|images?"
         r"|frames?|rooms|interior|premises)(?: shown| here| right now| in total)?",
-        r"(?:that |which )?(?:can|could|have|has|were|are|was) (?:be|been)? ?"
-        r"(?:seen|visible|found|spotted|detected|observed|shown|recorded|mapped)",
-        r"(?:that |which )?(?:can |could |do |did |have |has )?(?:you|i|we|robot|camera)"
-        r"(?: can| could| have| did| do| has)? (?:saw|see|seen|find|found|count|counted|spot|spotted|detect|detected"
-        r"|observe|observed|notice|noticed|know|recorded|mapped)",
         r"(?:just )?now|currently|in view|(?:at|for)(?: the)? (?:moment|present)|so far|in (?:total|all)|altogether"
         r"|(?:standing |lying )?around(?= ~)|in here|around here|over here|anywhere|to be (?:found|seen)|at all"
         r"|all in all|here|overall",
@@ -41,9 +36,10 @@ _NO_MODIFIERS = words(
     "of is are was were be to from and or than nearest two both different individual separate distinct on by near"
     " at in as with about until till behind under above over below beside facing past between for has does do did"
     f" {STEP} {BLANK} toward towards into objects things items categories category following four three five"
-    " overall total"
+    " overall total separates separate have"
 )
 _POSSESSIVES = re.compile(r"(?<= )(my|your|his|her|our|their)(?= (?:nearest )?@)")
+_COMPOUND = re.compile(r"(?<= )@(\d+) (?=(?:nearest )?@\d)")
 _PAST = re.compile(r"@\d+ (?:that|which|who) (was|were|has|had|did)(?= )")
 _STRANDED = re.compile(r"(?: is| are| was| were| be|@\d+) (on|off|up|out|over|down)(?= [~,]|\s*$)")
 _NEAREST_SLOT = re.compile(r"(?<= )nearest (?=@)")
@@ -95,13 +91,10 @@ class Parsed:
         """Words that say more of a thing than a map can tell: "the left chair", "my chair", "is the tv on"."""
         found = [m.split() for m in _MODIFIERS.findall(self.text)]
         adjectives = [w for said in found if said[-1] not in _NO_MODIFIERS for w in said]
-        stranded = [] if self.has("side", "hand") else _STRANDED.findall(self.text)
-        return (
-            [w for w in adjectives if w not in _NO_MODIFIERS]
-            + _POSSESSIVES.findall(self.text)
-            + _PAST.findall(self.text)
-            + stranded
-        )
+        out = [w for w in adjectives if w not in _NO_MODIFIERS]
+        out += [self.mentions[int(k)].word for k in _COMPOUND.findall(self.text)]  # "the bath mat"
+        out += _POSSESSIVES.findall(self.text) + _PAST.findall(self.text)
+        return out if self.has("side", "hand") else out + _STRANDED.findall(self.text)
 
 
 def parse(question: Question, lexicon: Lexicon, ids: Mapping[int, object]) -> Parsed:

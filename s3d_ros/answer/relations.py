@@ -6,7 +6,7 @@ With b the thing related to (heights along up, footprints on the floor plane):
 - on: a's centre is over b's footprint and a's lowest point between 30 % of b's height and b's top + ON_GAP_M;
 - under: a's centre is over or below b's footprint and a's middle below b's middle, but a is not on b's
   lower part: its highest point does not rise over b's top;
-- above: a's centre over b's footprint (grown by NEAR_M / 2) and a's lowest point at or over b's top;
+- above: a's centre over b's footprint (grown by NEAR_M / 2) and a's lowest point over b's top + ON_GAP_M;
 - left of, right of, behind, in front of: from the direction in which somebody at the standpoint sees b,
   a's centre lies towards that side of b's centre (within 45 degrees of it) and is at most SIDE_M away;
 - towards me: left, right (45 to 135 degrees), in front (within 45 degrees), behind, at most SIDE_M away.
@@ -106,7 +106,7 @@ def _stacked(world: World, relation: str, thing: SceneObject, others: Sequence[S
         return np.asarray(holds & (high > top - 0.5 * (top - bottom)))
     if relation == "under":
         return np.asarray(over & (low + high < bottom + top) & (high <= top))
-    return np.asarray(over & (low >= top - ON_GAP_M / 2))
+    return np.asarray(over & (low > top + ON_GAP_M))
 
 
 def _over(world: World, thing: SceneObject, centers: F64, grown_m: float) -> np.ndarray:

@@ -40,13 +40,13 @@ _CLAUSES = {
     ),
     # "seen from the @0", "from the point of view of someone standing at the @0"
     "seen": (
-        r"(?:as )?(?:seen|viewed|looking|observed|watching|judged) from(?: where| someone at| perspective)? (@)",
+        r"(?:as )?(?:seen|viewed|looking|observed|watching|judged) (?:from|by someone at)(?: where| someone at| perspective)? (@)",
         r"(?:from )?(?:perspective|viewpoint|vantage point|point view)(?: somebody| someone| person| robot| is)?"
         r"(?: standing| stood| sitting| positioned)?(?: at| by| from| near| beside| next to)* (@)",
     ),
     # "I am standing by the @0", "put yourself at the @0", "my position is the @0"
     "standing": (
-        rf"(?:{_WHO}(?: am| are| is| was| were| have| has| had| would be| could be| will)? )?"
+        rf"(?:{_WHO}(?: am| are| is| was| were| have| has| had| would be| could be| will| to)? )?"
         rf"(?:just |now |currently |then )?{_POSE}(?: {_WHO})?(?:{_PLACE}| from(?: where)?) (@)",
         rf"(?:go|walk|move|step|drive) to (@)(?= (?:and |then |, )*{_LOOK})",
         rf"(?:navigate|drive|travel|get|route|path|way|trip|heading|head) from (@)(?= (?:and |, )*{_LOOK})",

@@ -22,9 +22,9 @@ FULL_SURENESS_M = 0.1  # ahead of the next; closer calls lose confidence, down t
 _NEAR = ("closest", "nearest", "closer", "nearer")
 _FAR = ("farthest", "furthest", "farther", "further", "distant", "longest", "largest", "greatest")
 _CUE = (
-    r"(?:closest|nearest|closer|nearer|farthest|furthest|farther|further|most distant|least distant"
+    r"(?:(?:closest|nearest)(?! (?:points?|edges?|surfaces?|sides?|parts?))|closer|nearer|farthest|furthest|farther|further|most distant|least distant"
     r"|(?:shortest|smallest|least|minimum|minimal|longest|greatest|largest) (?:distance|gap|separation|way)"
-    r"|least far|less far)"
+    r"|distance (?:to|from) @ (?:is )?(?:shortest|smallest|least)|least far|less far)"
 )
 
 
@@ -105,7 +105,8 @@ def _reference(asked: Asked, slots: Sequence[int]) -> int | None:
     for cue in _REFERENCES:
         found = cue.search(text)
         if found and int(found[1]) in slots and not asked.mention(int(found[1])).nearest:
-            return int(found[1])
+            either = re.search(rf"@{found[1]} or ", text)  # "am I closer to the @0 or the @1"
+            return None if either else int(found[1])
     to = [int(k) for k in re.findall(r"(?:to|from) (?:the |an? )?@(\d+)", text) if int(k) in slots]
     if len(to) == 1 and (len(slots) > 1 or asked.parsed.options):
         return to[0]
@@ -126,6 +127,8 @@ def _named(asked: Asked, slots: Sequence[int]) -> list[Mention] | None:
         if any(len(p) != 1 for p in parts):
             raise Refusal(ErrorCode.BAD_QUESTION, "Every option must name one thing of the map.")
         return [p[0] for p in parts]
+    if not asked.parsed.has("what", "which", "where", "find", "name", "show"):
+        return None
     said = {w for w in asked.parsed.text.split() if w[0] != "@"}
     return [] if said <= _ANYTHING else None  # not "the closest you have been to the sofa"
 
@@ -136,8 +139,8 @@ _REFERENCES = [
     for p in (
         r"@(\d+) (?:'s|has) (?:the |as |its |a )*(?:closest|nearest|farthest|furthest)",
         r"(?:with|using|taking|for) (?:the |an? )?@(\d+)(?: as| ,)",
-        rf" {_CUE}(?: @\d+)?(?: (?!to |from |of |@)\S+){{0,4}}(?: (?:to|from|away|the|a))+ @(\d+)",
-        r"(?:closest|nearest|nearer) (?:the |a )*@(\d+)",
+        rf" {_CUE}(?: @\d+)?(?: (?!to |from |of |@)\S+){{0,4}} (?:away )?(?:to|from) (?:the |an? )?@(\d+)",
+        r"(?:closest|nearest|nearer) (?:the |an? )?@(\d+)",  # "which stands nearest the door"
     )
 ]
 # "What is the closest thing to the @0" and no more: then anything may be the answer.
@@ -151,13 +154,13 @@ CLOSEST = Kind(
     "relative distance",
     closest,
     asks=(_CUE,),
-    reads=PLAIN
-    + " located lies lie lying sits sit stands stand standing positioned situated distance distances shortest smallest"
+    reads=PLAIN + " located lies lying sits stands standing positioned situated distance distances shortest smallest"
     " least longest greatest largest minimum minimal gap separation point points edge edges surface surfaces side sides"
     " neighbour neighbor neighbours neighbors away far close near nearest closest closer nearer farthest furthest"
     " farther further distant candidates physically spatially straight line whose box boxes boundingbox four three two"
-    " five others other rest nearby next first position location proximity spot short shorter neighbouring adjacent"
-    " set group possibilities off most more",
+    " five out rest nearby position location proximity spot neighbouring adjacent"
+    " set group possibilities off most",
+    phrases=(r"(?:all |than )?(?:others|(?:any |all )?other (?:objects|things|items|ones|one|two|three))",),
     mentions=(0, 12),
     polar=None,
 )

@@ -8,6 +8,7 @@ from s3d_ros.answer.asked import Asked
 from s3d_ros.answer.kind import Kind
 from s3d_ros.answer.lexicon import plural
 from s3d_ros.answer.refusal import Refusal
+from s3d_ros.answer.wording import SEEN
 from s3d_ros.answer.world import names_of
 from s3d_ros.types import Answer, ErrorCode
 
@@ -94,7 +95,7 @@ _HOW_MANY = (
     " any present together altogether talking say spot spotted detect detected observed noticed"
     " recorded mapped identified come comes came turn up there here at so far already ever ones one"
     " give tell know answer figure whole entire combined various across throughout through that"
-    " which think guess estimate estimated looking look make pieces curious please sum result whole"
+    " which think guess estimate estimated looking look make pieces curious please quick had sum result whole"
 )
 COUNT = Kind(
     "counting",
@@ -102,13 +103,17 @@ COUNT = Kind(
     asks=(
         r"(?:how (?:many|much)(?: them)?(?: different| individual| separate| distinct)?"
         r"(?: instances| examples| units| items| objects| pieces)? @"
-        r"|(?:number|count|total|quantity|tally|amount|headcount)(?: up)?(?: for| on)?"
+        r"|(?:number|count|total|quantity|tally|amount|headcount(?: on)?)(?: up)?(?: for)?"
         r"(?: individual| separate| all)? @|(?:count|counted|counting|tally|total)(?: up| out)?(?: all| every| each)? @"
-        r"|@ (?:count|tally|number|total)|@(?: ~|(?: in| on)(?: room| scene| map| video))* how many"
+        r"|how many (?:objects|things|items) (?:are|is) @|@ (?:count|tally|number|total)|@(?: ~|(?: in| on)(?: room| scene| map| video))* how many"
         r"|how many are there @)",
     ),
     reads=_HOW_MANY,
-    phrases=(r"if (?:someone|somebody|i) (?:asked|asks|ask)(?: you| me)?", r"to be (?:found|seen)"),
+    phrases=(
+        r"if (?:someone|somebody|i) (?:asked|asks|ask)(?: you| me)?",
+        r"to be (?:found|seen)|(?:had|have) to count",
+        *SEEN,
+    ),
     mentions=(1, 4),
     views=False,
     polar=None,
@@ -118,6 +123,7 @@ COUNT_ALL = Kind(
     count_all,
     asks=(r"(?:how many|number|count)(?: different| individual| all)? (?:objects|things|items)",),
     reads=_HOW_MANY,
+    phrases=SEEN,
     mentions=(0, 0),
     views=False,
 )

@@ -25,11 +25,19 @@ from s3d_ros.answer.world import name_of
 from s3d_ros.types import Answer, ErrorCode
 
 # "Who left the cup", "which chair is left of the table".
-_NOT_A_DIRECTION = re.compile(r" (?:left|what|which|how many|any) (?:the |an? |of )?@")
+_NOT_A_DIRECTION = re.compile(
+    r" (?:left|what|which|how many|any) (?:the |an? |of )?@"
+    r"|\b(?:what|which)(?: objects?| things?| items?| ones?)? (?:is|are|lies|lie|stands|sits|can|do)(?: \w+)?"
+    r" (?:to|on|at|in|left|right|behind|there|above|near|directly|straight)\b"
+)
+_A_TURN_TAKEN = re.compile(r"\ba (?:left|right)\b")
+_IS_THERE = re.compile(r"^[ ~,]*(?:is|are|was|were) there ")
 _WHICH_WAY = re.compile(
     r"\b(?:which|what|where|how)\b[^~]*(?<!right) (?:side|direction|way|quadrant|hand|turn|rotate)\b|\bwhere\b[^~]*@"
 )
-_BESIDE_A_THING = re.compile(r"(?:left|right|behind|front)(?: hand)?(?: side)? (?:of |to )?(?:the |an? )*@")
+_BESIDE_A_THING = re.compile(
+    r"(?:left|right|behind|front)(?: hand)?(?: side)? (?:of |to )?(?:the |an? )*@|(?:side|end) of (?:the |an? )*@"
+)
 _REFERENCE = re.compile(
     r"(?:left|right|side|hand|relative to|respect to|compared to|relation to|from)"
     r"(?: (?:or|the|to|of|right|left|hand|side|on|,))* @(\d+)"
@@ -87,8 +95,12 @@ def _asks_direction(asked: Asked) -> bool:
         return False
     if parsed.options:
         return True
-    asks = parsed.polar or parsed.has("which", "what", "where", "how", "or")
-    return asks and (_WHICH_WAY.search(parsed.text) is not None or len(named_directions(parsed.text)) > 1)
+    if not (parsed.polar or parsed.view or parsed.has("which", "what", "where", "how", "or")):
+        return False
+    if _A_TURN_TAKEN.search(parsed.text) or (_IS_THERE.search(parsed.text) and not parsed.has("or")):
+        return False
+    named = len(named_directions(parsed.text))  # one alone says more of a thing: "which way is the chair behind me"
+    return named > 1 or (named == 0 and _WHICH_WAY.search(parsed.text) is not None)
 
 
 def _reference(asked: Asked) -> int | None:
@@ -137,15 +149,16 @@ def _choice(asked: Asked, name: str) -> str:
 
 _DIRECTIONS = (
     " left right back behind rear front ahead forward forwards backward backwards around straight side sides direction"
-    " directions way quadrant quadrants relative respect compared relation located turn rotate appear appears lie lies"
-    " lying sit sits end ends positioned position situated stand stands standing placed toward towards perspective over"
-    " diagonally hand spot expect facing corner part sector location whereabouts describes describe described off four"
+    " directions way quadrant quadrants relative respect compared relation located turn rotate appears lies lying"
+    " sits positioned position situated stands standing placed toward towards perspective over"
+    " diagonally hand spot expect location whereabouts describes describe described four"
     " three two terms orientation oriented pointing rather view viewpoint degrees angle spatially words quarter using"
-    " need"
 )
 _TO_FACE = (
     r"(?:should|must|shall|need to|have to) (?:i |you |we )?(?:turn|look|rotate)",
     r"(?:to|should (?:i|you|we)|order to) (?:face|reach|get to|go to|see|look at|find|spot)",
+    r"off to|back left|back right|@ (?:lie|sit|stand|appear|end up|be)|can (?:i|you|we) (?:find|see|spot)|will @ be",
+    r"(?:need|have|got) to (?:turn|look|face|rotate)",
     r"from (?:me|here|my position|where i am|where i stand)",
 )
 DIRECTION = Kind(
@@ -164,7 +177,8 @@ WHERE_FROM = Kind(
     "direction",
     direction,
     asks=(r"where (?:is|are|would|will|do|can|could)",),
-    reads=_DIRECTIONS + " where i you we me my your it would will can could find look to in on at and or as",
+    reads=" where i you we me my your it would will can could find look see to in on at and or as relative located"
+    " respect position turn direction standing stand left right back behind front",
     phrases=_TO_FACE,
     mentions=(1, 1),
 )

@@ -14,6 +14,11 @@ from s3d_ros.types import Answer, SceneObject
 
 # "How many inches is the tv" asks for no distance.
 _APART = re.compile(r" (?:far|distance|distant|away|from|close|near|gap|off|between|me|i|us|we|here)(?= )")
+# "How far is the bed or the sofa", "how far am I from the bed and the sofa": two questions in one.
+_EITHER = re.compile(r"@\d+ or (?:the |an? )?@\d+")
+_OF_ME = re.compile(
+    r" (?:(?:from|to|between) (?:me|us|here|myself|you|my position|where i am)|(?:am|are) (?:i|we|you)) "
+)
 # "From edge to edge" is between the things themselves; "from the cup to the edge of the table" is not.
 _PART = re.compile(r" (?:edges?|sides?|ends?|parts?|middle) (?:of )?(?:the |an? )?@")
 
@@ -25,6 +30,8 @@ def distance(asked: Asked) -> Answer | None:
     where there are just two. Centres are measured between where the question says so.
     """
     parsed, slots = asked.parsed, asked.parsed.slots
+    if len(slots) == 2 and (_EITHER.search(parsed.text) or _OF_ME.search(parsed.text)):
+        return None
     if parsed.view.loose or (len(slots) == 2 and parsed.view) or len(_PART.findall(parsed.whole)) == 1:
         return None
     if len(slots) == 2:
@@ -70,21 +77,28 @@ DISTANCE = Kind(
     "distance",
     distance,
     asks=(
-        r"(?:how (?:far|close|near|distant|remote)|distance|shortest way|gap|clearance|separation|spacing|interval"
-        r"|(?:how much|how many|what)(?=(?: \S+){0,5} (?:between|separates?|separated|separating|apart|away))"
+        r"(?:how (?:far|close|near|distant|remote)|distance|shortest way(?: across)?|gap|clearance|separation"
+        r"|spacing|interval"
+        r"|(?:how much|how many)(?=(?: \S+){0,5} (?:between|separates?|separated|separating|apart|away))"
+        r"|what separates @|shortest (?:straight )?line"
         r"|closest @ (?:gets|comes|is) to|(?:space|room|empty space|free space) between"
-        r"|(?:measure|measured)(?: from)? @"
+        r"|(?:measure|measured)(?: from)? @|measure between|that separates"
         r"|how (?:wide|large|big|long|short) is (?:space|stretch|shortest|line)"
         r"|(?:tape|ruler)(?: measure)?|how many (?:metres|centimetres|millimetres|feet|inches))",
     ),
     reads=PLAIN
     + " far off apart away distant distance gap line straight direct directly shortest minimum minimal smallest"
     " closest nearest least point points edge edges surface surfaces side sides part parts center centers centre"
-    " centres middles ends outer outermost other another two both much many clearance separation spacing lie lies"
-    " lying stand stands sit sits located situated positioned separate separates separated separating boundingbox"
+    " centres middles ends outer outermost other another two both much many clearance separation spacing lies"
+    " lying stands sits located situated positioned separate separates separated separating boundingbox"
     " box boxes crow flies long length size large wide big short way only stretch stretched stretches run runs tape"
     " ruler reading read end position location spot camera linear euclidean physical spatial actual real true"
-    " interval extends extent span spans exist exists need" + LENGTHS + ROUGHLY,
-    phrases=(r"(?:free|empty) space", r"to (?:reach|get to) @", r"close together|close to each"),
+    " interval extends extent span spans exist exists" + LENGTHS + ROUGHLY,
+    phrases=(
+        r"(?:free|empty) space",
+        r"@ (?:lie|stand|sit)|lie between|do i (?:stand|need to measure|have to measure)",
+        r"to (?:reach|get to) @",
+        r"close together|close to each",
+    ),
     mentions=(1, 2),
 )

@@ -112,34 +112,47 @@ def _fitting(asked: Asked, parts: list[list[Mention]], first: dict[Mention, Scen
     return letter, seconds
 
 
+_SIGHT = (
+    r"(?:appear\w*|seen|see|saw|show(?:s|ed|n|ing)?(?: up)?|visible|visibility|views?|viewed|viewing|sight\w*|spot"
+    r"|spots"
+    r"|spotted|encounter\w*|notice\w*|observ\w*|turn(?:s|ed)? up|pop(?:s|ped)? up|come(?:s)? (?:up|across|first)"
+    r"|came (?:up|across|first)|camera (?:first )?pick(?:s|ed)? up|(?:into|on) (?:view|sight|scene|screen|frame"
+    r"|camera)|discover\w*|captur\w*|filmed|recorded|detected|glimpse\w*"
+    r"|debut\w*|perceiv\w*|regist\w*|reveal\w*|emerge\w*|occur\w*|introduc\w*|recogni\w+|identified|chronolog\w+"
+    r"|timeline|(?:i|you|we|camera|robot)(?: first)? (?:met|meet|pass|passed|find|found)|earliest|first time"
+    r"|(?:enter|enters|entered) (?:video|view|frame|scene|clip|picture)|line sight|caught(?: on camera)?)"
+)
 APPEARANCE = Kind(
     "appearance order",
     appearance,
     asks=(
         r"(?:first|order\w*|sequence\w*|earliest|earlier|sort\w*|rank\w*|list\w*|arrang\w*|chronolog\w+|timeline|last"
         r"|latest|before|sooner|initial|initially)",
-        r"(?:appear\w*|seen|see|saw|show\w*|visible|view\w*|sight\w*|spot|spotted|encounter\w*|pass|passed|notice\w*"
-        r"|come|came|turn|turned|pop|popped|observed|time|timeline|chronolog\w+|enter\w*|met|meet|introduced|discover\w*"
-        r"|pick|picked|captur\w*|glimpse\w*|debut\w*|perceiv\w*|regist\w*|recorded|detected|found|reveal\w*|filmed"
-        r"|caught|emerge\w*|occur\w*|get|earliest)",
+        _SIGHT,
     ),
     reads=PLAIN
-    + " types kinds first second third fourth fifth sixth last next time times order orders ordering orderings ordered"
-    " sequence sequences sequential sort sorted rank ranked ranking lists arrange arranged arrangement put line lines"
-    " lined chronological chronologically chronology timeline earliest earlier latest later sooner before after by"
-    " appear appears appeared appearance appearances appearing showed showing visible visibility become became becomes"
-    " came view viewed viewing sight spot spots spotted encounter encountered encounters camera pass passed notice"
-    " noticed notices turn turned turns pop popped pops on screen observed observe walk walking proper correct right"
-    " best true correctly enter entered enters frame starting start starts went meet met introduced introduces discover"
-    " discovered discovers sighted sighting sightings debut debuts recorded detected beginning four three five two"
-    " reveal revealed reveals who caught catch filmed captured captures capture emerge emerged occur occurred occurs"
-    " initial initially pan pans during over throughout moving moves move run runs play plays played along full"
-    " complete other glimpse glimpses glimpsed reflects reflect back lead leads leading happen happens happened lens"
-    " perceived perceive registered register successive succession seeing eye attention begin begins ended unfold"
-    " unfolds set recognised recognized only once till until end make made world",
+    + " will can could types kinds first second third fourth fifth sixth last next time times order orders ordering"
+    " orderings ordered sequence sequences sequential sort sorted rank ranked ranking lists arrange arranged"
+    " arrangement"
+    " chronological chronologically chronology timeline earliest earlier latest later sooner before after become"
+    " becomes"
+    " became visible visibility camera on screen proper correct right best true correctly frame beginning two three"
+    " four"
+    " five reveals who initial initially during over throughout full complete whole other reflects reflect lens"
+    " successive succession seeing eye attention set only once till until end ended ending matches match world watching watch",
     phrases=(
-        r"into (?:my |our |your )?(?:view|sight|frame|shot|focus|scene|video|clip|footage|line sight)",
+        r"(?:(?:come|comes|came|coming)(?: first)? )?(?:into|on) (?:my |our |your )?"
+        r"(?:view|sight|frame|shot|focus|scene|screen|video|clip|footage|line sight|camera)",
+        r"(?:come|comes|came) first|(?:i|you|we|camera|robot) first (?:met|meet|pass|passed|find|found)",
         r"should(?=(?: \S+)* (?:arranged|ordered|sorted|ranked|listed|put))",
+        r"(?:walk|walks|walking|move|moves|moving|go|goes|going|pan|pans|panning|come|coming) (?:through|along"
+        r"|across|over)",
+        r"(?:video|clip|footage|recording|film|tour|scene) (?:runs?|plays?|goes on|progresses|unfolds|moves|begins"
+        r"|starts)",
+        r"(?:make|makes|made)(?: their| its)?(?: first| initial)? (?:appearance|debut)s?",
+        r"(?:lines? up|lined up|put|line)|(?:start|starts|starting|begin|begins|beginning|end|ending|ended) (?:with"
+        r"|from|by)",
+        r"camera (?:first )?pick(?:s|ed)? up|think back|thinking back|look back|looking back|on camera",
     ),
     mentions=(0, 12),
     views=False,

@@ -14,6 +14,7 @@ from s3d_ros.answer.relations import DIRECTED, around, related
 from s3d_ros.answer.world import name_of, names_of
 from s3d_ros.types import Answer, SceneObject
 
+_JUST = r"(?:directly |right |straight |just |immediately )?"
 _REACH = r"within (?P<reach>\d{1,6}(?:\.\d{1,6})?) (?P<unit>metres|centimetres)"
 _TO_A_THING = {
     "left": r"(?:(?:to|on|at) )?left(?: hand)?(?: side)?",
@@ -23,7 +24,7 @@ _TO_A_THING = {
     "under": r"(?:under|underneath|below|beneath)",
     "above": r"(?:above|over)",
     "on": r"(?:(?:lying |standing |sitting |placed |resting )?on|on top|onto|upon|atop)",
-    "near": r"(?:(?:right |directly )?(?:next to|near|nearby|near to|close to|beside|by|around|adjacent to|alongside|at"
+    "near": r"(?:(?:next to|near|nearby|near to|close to|beside|by|around|adjacent to|alongside|at"
     rf"|in vicinity|in proximity to|surrounding|close by)|{_REACH}(?: to| from)?)",
 }
 _TO_ME = {
@@ -32,8 +33,8 @@ _TO_ME = {
     "right": r"(?:(?:to|on|at) (?:(?:my|your|our|its) )?right(?: hand)?(?: side)?(?: me| you| us)?"
     r"|right (?:me|you|us))",
     "behind": r"(?:behind (?:me|you|us|robot|camera)|(?:at|to|on|in) (?:my|your) (?:back|rear)|behind my back)",
-    "front": r"(?:(?:directly |right |straight )?(?:in front|ahead)(?: me| you| us| robot| camera)?|in my front)",
-    "near": r"(?:(?:directly |right )?(?:near|around|surrounding|surround|surrounds|close to|next to|beside|by|nearby"
+    "front": r"(?:(?:in front|ahead)(?: me| you| us| robot| camera)?|in my front)",
+    "near": r"(?:(?:near|around|surrounding|surround|surrounds|close to|next to|beside|by|nearby"
     r"|in vicinity) (?:me|you|us|robot|camera|my vicinity|your vicinity|here)|nearby|close by"
     rf"|in (?:my|your) (?:vicinity|surroundings)|(?:my|your) surroundings|{_REACH}(?: from| to)?(?: me| you| us))",
 }
@@ -42,8 +43,8 @@ _SAID = {"near": "near", "on": "on", "under": "under", "above": "above", "left":
     "behind": "behind",
     "front": "in front of",
 }
-_PATTERNS = [(name, pattern(rf"{phrase} (?P<slot>@)")) for name, phrase in _TO_A_THING.items()]
-_PATTERNS_ME = [(name, pattern(phrase)) for name, phrase in _TO_ME.items()]
+_PATTERNS = [(name, pattern(rf"{_JUST}{phrase} (?P<slot>@)")) for name, phrase in _TO_A_THING.items()]
+_PATTERNS_ME = [(name, pattern(_JUST + phrase)) for name, phrase in _TO_ME.items()]
 
 # How the rest of the question may read, with | for the relation and articles left out.
 _LIES = (
@@ -64,7 +65,7 @@ _FORMS = {
     "which": re.compile(
         rf"(?:(?:what|which|list|name|show|tell|find|everything|anything|all|other)\s?)+"
         rf"(?: ?(?:other|kinds?|sorts?|everything|{_THINGS}|@\d+))*{_SEE}(?: ?{_LIES})? ?\|"
-        rf"|(?:everything|@\d+|{_THINGS}) ?{_LIES} ?\||(?:what|which) {_LIES} ?\|"
+        rf"|(?:everything|{_THINGS})(?: that are| which are)? ?\||(?:what|which) {_LIES} ?\|"
         rf"|\| ?(?:what|which)(?: {_THINGS}| @\d+)? ?{_LIES}(?:do (?:i|you|we) (?:see|have|find))?"
     ),
 }
@@ -213,7 +214,8 @@ RELATION = Kind(
     " lies lying stand stands standing sit sits sitting placed located situated positioned found kept to on at my your"
     " our its left right hand side behind in front back rear under underneath below beneath above over top onto upon"
     " resting atop near nearby next close beside by around adjacent alongside vicinity proximity surrounding surround"
-    " surrounds surroundings straight ahead within metres centimetres from here robot camera or not it directly will"
+    " surrounds surroundings straight ahead within metres centimetres from here robot camera or not it directly just"
+    " immediately will"
     " would",
     mentions=(0, 2),
     polar=None,

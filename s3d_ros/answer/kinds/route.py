@@ -214,12 +214,13 @@ ROUTE = Kind(
         rf"|{STEP}|path)",
     ),
     reads=PLAIN
-    + f" {BLANK} {STEP} want wants need needs wish should must supposed trying navigate navigating walk walks drive"
+    + f" {BLANK} {STEP} will can could go goes going come comes up out around take takes across through want wants"
+    f" need needs wish should must supposed trying navigate navigating walk walks drive"
     " drives move moves proceed proceeds head heads heading continue continues advance advances travel travels forward"
     " forwards straight ahead reach reaches reaching reached till until far along further way then perform actions"
     " action note fill filled turn turns turned turning rotate back left right about complete completed correct final"
     " destination goal target bound route path step steps first second third next last finally before after direction"
-    " directions missing blank blanks gap gaps sequence order where arrive arrives end ends not plan planning"
+    " directions missing blank blanks gap gaps sequence order where arrive arrives arrived end ends not plan planning"
     " instruction instructions make makes making needed into towards toward once starting start begin begins past"
     " passing pass via side hand using only how keep again finish two three four belong belongs carry roll directly"
     " stop words task trip lead leads leading each time like",

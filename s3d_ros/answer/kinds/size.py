@@ -8,7 +8,7 @@ from s3d_ros.answer.asked import Asked
 from s3d_ros.answer.kind import Kind
 from s3d_ros.answer.language import PER_SQUARE_METRE
 from s3d_ros.answer.refusal import Refusal
-from s3d_ros.answer.wording import LENGTHS, PLAIN, ROUGHLY
+from s3d_ros.answer.wording import LENGTHS, PLAIN, ROUGHLY, SEEN
 from s3d_ros.answer.world import name_of
 from s3d_ros.types import Answer, ErrorCode
 
@@ -82,17 +82,23 @@ ROOM = Kind(
     "room size",
     room,
     asks=(
-        r"(?:how (?:big|large|spacious|roomy|much (?:floor|area|ground|floor space|floor area|space))"
+        r"(?:how (?:big|large|spacious|roomy|much (?:floor|area|ground|floor space|floor area"
+        r"|space(?=(?: \S+)* (?:room|place|flat|apartment|house|home|squaremetres|squarefeet))))"
         r"|size|sized|area|squaremetres|squarefeet|footprint|floor space|floorspace|surface|extent)",
-        r"(?:room|rooms|place|space|apartment|flat|house|home|area|floor|scene|floorspace|here|environment|premises"
-        r"|interior|unit|property|dwelling|squaremetres|squarefeet)",
+        r"(?:rooms?|place|size space|combined space|big space|large space|space (?:we|i|you) (?:are|am) in|apartment"
+        r"|flat"
+        r"|house|home|floor|scene|does space|floorspace|here|environment|premises|interior|unit|property|dwelling"
+        r"|squaremetres"
+        r"|squarefeet|(?:total|whole|entire|overall|combined) area|area (?:here|shown|covered|seen|scanned|mapped))",
     ),
     reads=PLAIN
-    + " big large spacious roomy much many size sized area areas floor spaces squaremetres squarefeet footprint"
+    + " house home flat apartment up across within out big large spacious roomy much many size sized area areas"
+    " floor spaces squaremetres squarefeet footprint"
     " surface floorspace interior multiple several more than combined visible cover covers covered covering takes"
-    " occupy occupies occupied add added adding sum summed complete usable full extent counting premises property"
+    " occupy occupies occupied add added adding sum summed complete usable full extent count counting premises property"
     " dwelling measures ground square plus indoor inside include includes including included put make makes made"
     " part parts different" + ROUGHLY,
+    phrases=(r"add(?:s|ed|ing)? up|tak(?:e|es|ing) up|been (?:through|in)|out here", *SEEN),
     mentions=(0, 0),
     views=False,
 )
