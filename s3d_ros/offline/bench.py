@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] = ()) -> bool:
     parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="folder for bench.json and what it needs")
     parser.add_argument("--frames", type=int, default=300, help="frames of a 30 Hz recording for the speed")
     parser.add_argument("--layouts", type=Path, help="a list of layouts (as rich.txt): score the questions over them")
+    parser.add_argument("--not-geometric", type=Path, help="questions that must not be answered, for --layouts")
     parser.add_argument("--recording", type=Path, help="a real recording: how well held-out frames are foretold")
     parser.add_argument(
         "--only", nargs="*", choices=["speed", "live", "recording", "layouts"], help="leave out the rest"
@@ -53,9 +54,10 @@ def main(arguments: Sequence[str] = ()) -> bool:
     if "recording" in wanted and options.recording:
         result["recording"] = foretold(options.recording, console)
     if "layouts" in wanted and options.layouts:
-        from s3d_ros.offline.suite import places_of, run_suite, show_suite
+        from s3d_ros.offline.suite import SuiteSettings, places_of, run_suite, show_suite
 
-        result["layouts"] = run_suite(places_of(options.layouts), options.out / "layouts", console=console)
+        settings = SuiteSettings(not_geometric=options.not_geometric)
+        result["layouts"] = run_suite(places_of(options.layouts), options.out / "layouts", settings, console=console)
         show_suite(result["layouts"], console)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "bench.json"
