@@ -13,6 +13,10 @@ from s3d_ros.segment.regions import Regions
 from s3d_ros.segment.surface import Surface
 from s3d_ros.types import F32, F64, I32, I64, Bools
 
+# Of a thing's outline: where it hides something, or meets another thing.
+MIN_FREE_SHARE = 0.03
+# Of an outline that is one ridge with a wall.
+BUILT_SHARE = 0.25
 # A part spans its base: the groove is this much of the longer one, the base level (cosine), the rise so high at most,
 # and the whole as large as furniture.
 SPAN_SHARE = 0.6
@@ -63,6 +67,12 @@ def merge(
     share = np.where(smooth, 0.4, 0.7)
     same = things & (b.touching >= 4) & (b.touching > share * b.length) & (b.bend > -groove_rad)
     for i in _longest_first(same & (b.a < b.b), b.touching):
+        groups.join(int(b.a[i]), int(b.b[i]))
+    # What goes on over a ridge from a wall or floor belongs to it: a pillar, the sides of a window.
+    outline = np.bincount(b.a, weights=b.length, minlength=regions.count + 1)
+    built = (b.a > regions.rooms) & (b.b <= regions.rooms) & (b.touching >= 4) & (b.touching > 0.4 * b.length)
+    built &= (b.bend > groove_rad / 2) & (b.length > BUILT_SHARE * outline[b.a])
+    for i in _longest_first(built, b.touching):
         groups.join(int(b.a[i]), int(b.b[i]))
     for one, other in _behind_another(b, surface, regions):
         groups.join(one, other)
@@ -158,8 +168,10 @@ def _extent(values: NDArray[Any]) -> float:
 def distinctness(regions: Regions, borders: Borders, things: I32) -> F32:
     """Return how much of each thing's borders stands out, as a share, (count + 1,).
 
-    It stands out where it hides what is behind it or meets it in a groove. What stands out nowhere is background.
+    It stands out where it hides what is behind it or meets it in a groove. What stands out nowhere is background, as
+    is what reaches into the image hiding nothing and meeting nothing but walls and floors (a strip of ceiling).
     """
+    at_edge = np.zeros(regions.count + 1, bool)
     a, b = things[borders.a], things[borders.b]
     outer = a != b
     groove = np.where(borders.bend < 0, borders.touching, 0)
@@ -167,7 +179,12 @@ def distinctness(regions: Regions, borders: Borders, things: I32) -> F32:
     def total(values: I64) -> NDArray[Any]:
         return np.bincount(a[outer], weights=values[outer], minlength=regions.count + 1)
 
-    return (total(borders.front + groove) / np.maximum(total(borders.length), 1)).astype(np.float32)
+    length = np.maximum(total(borders.length), 1)
+    free = total(borders.front + np.where(b > regions.rooms, borders.touching, 0)) > MIN_FREE_SHARE * length
+    image = things[regions.labels]
+    for edge in (image[0], image[-1], image[:, 0], image[:, -1]):
+        at_edge[edge] = True
+    return np.where(free | ~at_edge, total(borders.front + groove) / length, 0).astype(np.float32)
 
 
 def planes_and_risers(
