@@ -148,12 +148,19 @@ def simulate(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="BAG", help="folder for the bag and its truth")],
     seed: Annotated[int, typer.Option(help="the same seed makes the same home and walk")] = 0,
     noise: Annotated[Noise, typer.Option(help="errors of the sensor, of the detector, or both")] = Noise.none,
+    size: Annotated[str, typer.Option(metavar="WxH", help="pixels of the images")] = "640x480",
+    fps: Annotated[float, typer.Option(min=0.1, max=120, help="images a second")] = 10.0,
+    limit: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="longest walk")] = 3600.0,
 ) -> None:
     """Furnish a layout, walk a camera through it, and record a bag with its truth."""
+    from s3d_ros.offline.simulate import SimulateConfig
     from s3d_ros.offline.simulate import simulate as run
 
+    width, height = _size(size)
+    options = SimulateConfig(width=width, height=height, fps=fps, max_duration_s=limit)
+    paths = [Path(name) for name in layouts]
     with _progress("simulating", "frames") as progress:
-        run([Path(name) for name in layouts], out, seed=seed, noise=noise.value, progress=progress)
+        run(paths, out, seed=seed, noise=noise.value, options=options, progress=progress)
     typer.echo(f"{out}: map it with  s3d replay {out} --out RUN")
 
 
@@ -292,6 +299,13 @@ def _topics(given: Sequence[str] | None) -> TopicNames | None:
             raise TopicError(f"--topic {pair!r}: write ROLE=TOPIC, where ROLE is one of {', '.join(roles)}")
         names[role] = name
     return TopicNames(**names)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit() and 8 <= int(width) <= 4096 and 8 <= int(height) <= 4096):
+        raise typer.BadParameter(f"--size {text!r}: write WIDTHxHEIGHT in pixels, 8 to 4096 each, such as 640x480")
+    return int(width), int(height)
 
 
 @contextmanager

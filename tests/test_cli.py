@@ -127,6 +127,23 @@ def test_questions_without_truth(tmp_path: Path):
     assert "truth" in complaint("questions", tmp_path / "t.json", "--out", tmp_path / "q", "--key", tmp_path / "k")
 
 
+def test_simulate_names_the_layouts_that_there_are(tmp_path: Path):
+    assert "living_room" in complaint("simulate", tmp_path / "none.json", "--out", tmp_path / "bag")
+
+
+def test_simulate_writes_over_nothing(tmp_path: Path):
+    (tmp_path / "bag").mkdir()
+    line = complaint("simulate", "studio", "--out", tmp_path / "bag", "--size", "64x48")
+    assert str(tmp_path / "bag") in line and "already" in line
+
+
+@pytest.mark.parametrize("size", ["640", "640x", "0x480", "9999x480", "axb"])
+def test_simulate_refuses_sizes_that_are_none(size: str, tmp_path: Path):
+    result = run("simulate", "studio", "--out", tmp_path / "bag", "--size", size)
+    assert result.exit_code == 2 and size in result.output
+    assert not (tmp_path / "bag").exists()
+
+
 def test_a_file_that_may_not_be_written_is_named(a_run: Path, tmp_path: Path):
     write_truth(tmp_path / "truth.json")
     line = complaint("evaluate", a_run, "--truth", tmp_path / "truth.json", "--out", tmp_path / "no" / "e.json")
@@ -198,6 +215,24 @@ def test_evaluate_prints_tables_and_writes_figures(a_run: Path, tmp_path: Path):
     figures = json.loads((tmp_path / "e.json").read_text())["objects"]
     assert (figures["truth"], figures["once"], figures["ghosts"]) == (1, 1, 2)
     assert "1 of 1" in result.output
+
+
+def test_from_a_layout_to_a_scored_run(tmp_path: Path):
+    bag, out, asked, key = (tmp_path / name for name in ("bag", "run", "q.json", "k.json"))
+    for command in (
+        ("simulate", "studio", "--out", bag, "--seed", 2, "--size", "160x120", "--limit", 12),
+        ("questions", bag, "--out", asked, "--key", key),
+        ("replay", bag, "--out", out, "--questions", asked, "--set", "fusion.voxel_size_m=0.04"),
+        ("evaluate", out, "--truth", bag, "--key", key, "--out", tmp_path / "e.json"),
+        ("ask", out, "How many things are there?"),
+    ):
+        result = run(*command)
+        assert result.exit_code == 0, f"{command[0]}: {result.output}"
+    figures = json.loads((tmp_path / "e.json").read_text())
+    assert figures["objects"]["found"] >= 0.7 * figures["objects"]["well_seen"] > 0
+    answers = json.loads((out / "answers.json").read_text())
+    assert len(answers) == len(json.loads(asked.read_text())) == figures["questions"]["count"]
+    assert (out / "report.html").stat().st_size > 50_000
 
 
 def test_questions_are_written_without_their_answers(tmp_path: Path):

@@ -104,7 +104,7 @@ def _row(
         "confidence": thing.confidence,
         "size": [float(long), float(short), float(thing.box.size[upright])],
         "center": thing.box.center.tolist(),
-        "above_m": None if math.isnan(above) else above,
+        "above_m": None if math.isnan(above) else round(above, 2) + 0.0,  # no -0.00
         "first_s": (thing.first_seen_ns - first_ns) / 1e9,
         "last_s": (thing.last_seen_ns - first_ns) / 1e9,
         "observations": thing.observations,
