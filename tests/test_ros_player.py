@@ -124,7 +124,8 @@ def test_stamps_and_values_are_the_recordings(bag: Path) -> None:
     (edge,) = got["tf"][3].transforms
     assert (edge.header.frame_id, edge.child_frame_id) == ("map", OPTICAL_FRAME)
     took = got["clock"][-1][0] - got["clock"][0][0]
-    assert took == pytest.approx((stamps[-1] - stamps[0]) / 1e9 / 2.0, abs=0.3)
+    wanted = (stamps[-1] - stamps[0]) / 1e9 / 2.0
+    assert wanted - 0.1 < took < wanted + 2.0, "a busy machine may delay it, nothing makes it faster"
 
 
 def _play(path: Path, **options) -> int:
