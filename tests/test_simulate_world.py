@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from s3d_ros.geometry import box_iou, box_of_points
+from s3d_ros.offline.simulate.compose import fit_room
 from s3d_ros.offline.simulate.floorplan import footprint_mask, obstacles
-from s3d_ros.offline.simulate.layout import LayoutError, load_layout, packaged_layouts
+from s3d_ros.offline.simulate.freespace import FreeSpace
+from s3d_ros.offline.simulate.layout import Layout, LayoutError, LayoutObject, load_layout, packaged_layouts
 from s3d_ros.offline.simulate.mesh import box, cushion, lathe
 from s3d_ros.offline.simulate.room import DOOR_HEIGHT_M, DOOR_WIDTH_M
 from s3d_ros.offline.simulate.shapes import CATEGORIES, furnish, own_frame
@@ -21,7 +23,7 @@ from s3d_ros.offline.simulate.world import World, scene_from_layouts
 from s3d_ros.types import OrientedBox
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "layouts"
-RICH = [SHARED / line for line in (SHARED / "rich.txt").read_text().split()] if SHARED.is_dir() else []
+SCANNED = sorted(SHARED.glob("*/*.json"))
 ASIDE = np.array([0.0, -1.0, 0.0])
 
 
@@ -123,10 +125,32 @@ def test_packaged_layouts(name):
     assert [(t.id, t.label) for t in world.things] == [(o.id, o.label) for o in layout.objects]
 
 
-@pytest.mark.skipif(not RICH, reason="the shared layouts are not here")
-@pytest.mark.parametrize("path", RICH, ids=lambda p: p.stem)
-def test_scanned_layouts(path):
-    check_home(scene_from_layouts([path]))
+@pytest.mark.skipif(not SCANNED, reason="the shared layouts are not here")
+def test_scanned_layouts():
+    for path in SCANNED:
+        world = scene_from_layouts([path])
+        check_home(world)
+        assert FreeSpace.of(world, 0.2).radius_m == 0.2, path  # there is a place to stand
+
+
+def test_walls_stand_along_most_things_and_move_back_from_a_full_room():
+    turn = Rotation.from_euler("z", 25, degrees=True).as_matrix()
+
+    def entry(number, label, center, size, R=turn):
+        return LayoutObject(number, label, OrientedBox(turn @ center, np.array(size), R.T))
+
+    askew = Rotation.from_euler("z", 50, degrees=True).as_matrix()
+    things = (
+        entry(1, "sofa", [1.0, 0.5, 0.4], (2.0, 1.0, 0.8)),
+        entry(2, "bookshelf", [4.0, 3.0, 1.0], (0.4, 1.0, 2.0)),
+        entry(3, "chair", [2.5, 1.5, 0.5], (0.5, 0.5, 1.0), askew),
+    )
+    room = fit_room(Layout("turned", things, np.array([-9.0, -9, 0]), np.array([9.0, 9, 2.5])))
+    np.testing.assert_allclose(room.T_map_room[:3, :3], turn, atol=1e-9)
+    np.testing.assert_allclose(room.size, [4.2 + 0.16, 3.5 + 0.16, 2.5], atol=1e-9)
+    np.testing.assert_allclose(room.corners()[0], turn @ [-0.08, -0.08, 0], atol=1e-9)
+    full = Layout("full", (entry(1, "bed", [1.0, 1.0, 0.3], (2.0, 2.0, 0.6)),), np.zeros(3), np.array([2.0, 2, 2.5]))
+    assert (fit_room(full).size[:2] > 2.9).all()
 
 
 def joined() -> World:

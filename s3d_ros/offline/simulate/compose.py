@@ -12,11 +12,14 @@ from scipy.ndimage import distance_transform_edt, label
 from s3d_ros.offline.simulate.floorplan import footprint_mask, obstacles
 from s3d_ros.offline.simulate.layout import Layout, LayoutError, LayoutObject
 from s3d_ros.offline.simulate.room import DOOR_HEIGHT_M, DOOR_WIDTH_M, WALL_M, Opening, Room, wall_length
-from s3d_ros.types import F64, OrientedBox
+from s3d_ros.types import F64, Bools, OrientedBox
 
 _MARGIN_M = 0.08  # between the outermost thing and the wall, so that nothing is buried in it
 _HEAD_M = 0.06  # between the highest thing and the ceiling
 _AISLE_M = 0.9  # added along a wall where a doorway finds no other place
+_LEAST_FREE_M2 = 1.5  # of floor to stand on; a room with less is widened ...
+_ROUND_M = 0.2  # ... by so much on every side
+_MOST_ROUNDS = 5
 _CELL_M = 0.05
 _BODY_M = 0.25  # half the width that must be clear on the way to a door
 _SIDES = 4
@@ -72,10 +75,36 @@ def fit_room(layout: Layout) -> Room:
     T[:3, :3] = R
     T[:3, 3] = R @ np.array([*near, floor])
     size = np.array([*(far - near), ceiling - floor])
-    short = np.maximum(2.0 - size[:2], 0.0)  # a room that nobody could stand in
-    size[:2] += short
-    T[:3, 3] -= R[:, :2] @ (short / 2)
-    return Room(layout.name, T, size)
+    room = Room(layout.name, T, size)
+    for _ in range(_MOST_ROUNDS):  # a scan's things may fill their box: then the walls move back all round
+        if _free_floor_m2(room, layout.objects) >= _LEAST_FREE_M2:
+            break
+        T = T.copy()
+        T[:3, 3] -= R[:, :2] @ np.full(2, _ROUND_M)
+        size = size + np.array([2 * _ROUND_M, 2 * _ROUND_M, 0])
+        room = Room(layout.name, T, size)
+    return room
+
+
+def _free_floor_m2(room: Room, objects: Sequence[LayoutObject]) -> float:
+    """Return the area of the largest piece of floor on which a body's middle can be."""
+    local = [LayoutObject(o.id, o.label, _in_room(o.box, room)) for o in objects]
+    regions, count = label(_clearance(Placed(room, tuple(local)))[1] > _BODY_M)
+    return float(np.bincount(regions.ravel())[1:].max()) * _CELL_M**2 if count else 0.0
+
+
+def _in_room(box: OrientedBox, room: Room) -> OrientedBox:
+    return OrientedBox(room.to_room(box.center[None])[0], box.size, box.axes @ room.T_map_room[:3, :3])
+
+
+def _clearance(p: Placed) -> tuple[Bools, F64]:
+    """Return which cells (X, Y) of a room things stand on, and how far in metres each is from them and the walls.
+
+    The things' boxes are given in the room's frame.
+    """
+    shape = np.ceil(p.room.size[:2] / _CELL_M).astype(int)
+    taken = footprint_mask(obstacles(p.objects, 0.0, DOOR_HEIGHT_M), np.zeros(2), (shape[0], shape[1]), _CELL_M)
+    return taken, distance_transform_edt(np.pad(~taken, 1))[1:-1, 1:-1] * _CELL_M
 
 
 def compose(layouts: Sequence[Layout]) -> tuple[list[Placed], list[Doorway]]:
@@ -145,11 +174,7 @@ _WALL_LIKE = ("door", "whiteboard", "heater", "window", "bookshelf", "fireplace"
 def _upright(layout: Layout) -> Placed:
     """Return a room and its things with the room's frame as the map."""
     room = fit_room(layout)
-    R = room.T_map_room[:3, :3]
-    objects = tuple(
-        LayoutObject(o.id, o.label, OrientedBox(room.to_room(o.box.center[None])[0], o.box.size, o.box.axes @ R))
-        for o in layout.objects
-    )
+    objects = tuple(LayoutObject(o.id, o.label, _in_room(o.box, room)) for o in layout.objects)
     return Placed(Room(room.name, np.eye(4), room.size), objects)
 
 
@@ -179,9 +204,7 @@ def _widened(p: Placed, side: int) -> Placed:
 
 def _slots(p: Placed, side: int) -> list[float]:
     """Return where along a wall a doorway's middle can be: clear before it, and the rest of the room in reach."""
-    shape = np.ceil(p.room.size[:2] / _CELL_M).astype(int)
-    taken = footprint_mask(obstacles(p.objects, 0.0, DOOR_HEIGHT_M), np.zeros(2), (shape[0], shape[1]), _CELL_M)
-    far = distance_transform_edt(np.pad(~taken, 1))[1:-1, 1:-1] * _CELL_M
+    taken, far = _clearance(p)
     regions, count = label(far > _BODY_M)
     if not count:
         return []
