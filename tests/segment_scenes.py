@@ -52,6 +52,14 @@ class Depths:
         """An upright closed cylinder that stands on height z."""
         self.shapes.append((instance, ("cylinder", np.array([x, y, z], float), radius, height)))
 
+    def bowl(self, instance: int, center: tuple, radius: float) -> None:
+        """The lower half of a thin sphere, open at the top."""
+        self.shapes.append((instance, ("bowl", np.array(center, float), radius)))
+
+    def cup(self, instance: int, x: float, y: float, z: float, radius: float, height: float) -> None:
+        """A thin upright cylinder, open at the top."""
+        self.shapes.append((instance, ("cup", np.array([x, y, z], float), radius, height)))
+
     def room(self, low: tuple, high: tuple) -> None:
         """Floor, ceiling and walls of instance 0 around an interior."""
         low, high, t = np.array(low, float), np.array(high, float), 0.2
@@ -118,4 +126,34 @@ def _cast_cylinder(eye: F64, rays: F64, foot: F64, radius: float, height: float)
     return np.minimum(side, top)
 
 
-_CAST = {"box": _cast_box, "sphere": _cast_sphere, "cylinder": _cast_cylinder}
+def _cast_bowl(eye: F64, rays: F64, center: F64, radius: float) -> F64:
+    o = eye - center
+    a, b, c = (rays**2).sum(1), rays @ o, o @ o - radius**2
+    root = np.sqrt(np.maximum(b * b - a * c, 0))
+    hits = [
+        np.where((b * b > a * c) & (o[2] + t * rays[:, 2] <= 0), t, np.inf) for t in ((-b - root) / a, (-b + root) / a)
+    ]
+    return np.minimum(*hits)
+
+
+def _cast_cup(eye: F64, rays: F64, foot: F64, radius: float, height: float) -> F64:
+    o = eye - foot
+    a, b, c = (rays[:, :2] ** 2).sum(1), rays[:, :2] @ o[:2], o[:2] @ o[:2] - radius**2
+    root = np.sqrt(np.maximum(b * b - a * c, 0))
+    hits = []
+    for t in ((-b - root) / a, (-b + root) / a):
+        z = o[2] + t * rays[:, 2]
+        hits.append(np.where((b * b > a * c) & (z >= 0) & (z <= height), t, np.inf))
+    bottom = (0.004 - o[2]) / rays[:, 2]
+    at = o[:2] + bottom[:, None] * rays[:, :2]
+    hits.append(np.where(((at**2).sum(1) <= radius**2) & (bottom > 0.05), bottom, np.inf))
+    return np.min(hits, axis=0)
+
+
+_CAST = {
+    "box": _cast_box,
+    "sphere": _cast_sphere,
+    "cylinder": _cast_cylinder,
+    "bowl": _cast_bowl,
+    "cup": _cast_cup,
+}

@@ -109,6 +109,15 @@ def test_sphere_and_can_stay_whole():
     assert one_to_one(pair, 0.9)
 
 
+@pytest.mark.parametrize("noise", [0.0, KINECT])
+def test_bowl_and_cup_stay_whole(noise):
+    scene = table()
+    scene.bowl(1, (-0.15, 0.2, 0.85), 0.10)
+    scene.cup(2, 0.15, 0.15, 0.75, 0.045, 0.10)
+    pair, _ = seen(scene, noise=noise)
+    assert one_to_one(pair, 0.85)
+
+
 def test_thing_parted_by_a_nearer_one_is_one():
     scene = table()
     scene.stand(1, 0, 0.45, (0.5, 0.08, 0.22), 0.75)

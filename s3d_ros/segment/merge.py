@@ -15,6 +15,10 @@ from s3d_ros.types import F32, F64, I32, I64, Bools
 
 # Of a thing's outline: where it hides something, or meets another thing.
 MIN_FREE_SHARE = 0.03
+# A vessel's inside bends so much on average, is hidden along so much of its outline; larger is none.
+VESSEL_BEND_RAD = 0.1
+RIM_SHARE = 0.2
+VESSEL_M = 0.6
 # Of an outline that is one ridge with a wall.
 BUILT_SHARE = 0.25
 # A part spans its base: the groove is this much of the longer one, the base level (cosine), the rise so high at most,
@@ -74,7 +78,7 @@ def merge(
     built &= (b.bend > groove_rad / 2) & (b.length > BUILT_SHARE * outline[b.a])
     for i in _longest_first(built, b.touching):
         groups.join(int(b.a[i]), int(b.b[i]))
-    for one, other in _behind_another(b, surface, regions):
+    for one, other in [*_behind_another(b, surface, regions), *_vessels(b, surface, regions)]:
         groups.join(one, other)
     for one, other in _spanning(b, surface, regions, groups.roots(), up, groove_rad):
         groups.join(one, other, even_if_risen=True)
@@ -116,6 +120,27 @@ def _behind_another(borders: Borders, surface: Surface, regions: Regions) -> lis
             on = (n @ n2.T > 0.97) & (off < 0.01 + 0.004 * p[:, None, 2] ** 2) & ((way**2).sum(-1) < 0.36)
             if on.any(axis=1).mean() > 0.5 and on.any(axis=0).mean() > 0.5:
                 pairs.append((int(b.a[i]), int(b.a[j])))
+    return pairs
+
+
+def _vessels(borders: Borders, surface: Surface, regions: Regions) -> list[tuple[int, int]]:
+    """Inside and outside of a bowl or cup: hollow, and hidden along its front by what bulges."""
+    b = borders
+    labels = regions.labels[surface.smooth]
+    size = np.maximum(np.bincount(labels, minlength=regions.count + 1), 1)
+    bend = (surface.concave - surface.convex)[surface.smooth]
+    bend = np.bincount(labels, weights=bend, minlength=regions.count + 1) / size
+    outline = np.bincount(b.a, weights=b.length, minlength=regions.count + 1)
+    rim = (b.a > regions.rooms) & (b.b > regions.rooms) & (b.hidden > RIM_SHARE * outline[b.a])
+    touching = np.bincount(b.a, weights=b.touching, minlength=regions.count + 1)
+    rim &= touching[b.a] < 0.1 * outline[b.a]
+    rim &= (bend[b.a] > VESSEL_BEND_RAD) & (bend[b.b] < -VESSEL_BEND_RAD)
+    points = surface.points.reshape(-1, 3)
+    pairs = []
+    for i in np.flatnonzero(rim).tolist():
+        both = np.flatnonzero(np.isin(regions.labels.ravel(), (b.a[i], b.b[i])))
+        if np.linalg.norm([_extent(axis) for axis in points[both].T]) < VESSEL_M:
+            pairs.append((int(b.a[i]), int(b.b[i])))
     return pairs
 
 
