@@ -250,10 +250,10 @@ def demo(
 
 @app.command(
     rich_help_panel="See and measure",
-    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
 )
 def bench(context: typer.Context) -> None:
-    """Measure speed and quality on this machine, as ratios inside one run."""
+    """Measure speed and quality on this machine, as ratios inside one run."""  # its options: s3d bench --help
     from s3d_ros.offline.bench import main
 
     if not main(context.args):
