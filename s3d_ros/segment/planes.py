@@ -86,26 +86,23 @@ def find_planes(surface: Surface, up: F64, rule: PlaneRule) -> list[Plane]:
         if support[best] <= 0:
             break
         support[best] = 0
-        plane = _settle(proposals[best], points, normals, on[best] & unclaimed, tolerance)
-        if plane is None:
+        plane = _settle(points, normals, area, on[best] & unclaimed, unclaimed, tolerance)
+        if plane is None or plane[2] < enough[best]:
             continue
-        normal, distance = plane
+        normal, distance, size, behind = plane
+        if size < rule.min_area_m2 and not (behind <= rule.max_behind and normal @ up > LEVEL):
+            continue
         height = surface.height(normal, distance)
         mask = free & (np.abs(height) < tolerance_all) & (surface.facing(normal) > FACING)
         taken = np.flatnonzero(mask[part][keep] & unclaimed)
-        size = float(area[taken].sum())
-        beyond = surface.smooth & (height < -BEHIND_M - tolerance_all)
-        if np.count_nonzero(beyond) > rule.max_behind * known:
-            beyond &= ~_openings(mask)
-        behind = int(np.count_nonzero(beyond)) / known
-        room = behind <= rule.max_behind
-        if size < rule.min_area_m2 and not (room and size > FLOOR_SHARE * rule.min_area_m2 and normal @ up > LEVEL):
-            continue
+        if behind > rule.max_behind:
+            beyond = surface.smooth & (height < -BEHIND_M - tolerance_all) & ~_openings(mask)
+            behind = int(np.count_nonzero(beyond)) / known
         free &= ~mask
         unclaimed[taken] = False
         support -= (on[:, taken] * area[taken]).sum(axis=1)
         support[support < enough] = 0
-        planes.append(Plane(normal, distance, mask, size, behind, room))
+        planes.append(Plane(normal, distance, mask, size, behind, behind <= rule.max_behind))
     return planes
 
 
@@ -146,15 +143,22 @@ def _cell_planes(surface: Surface, rule: PlaneRule) -> F32:
     return np.hstack([normals, -np.einsum("ij,ij->i", normals, centres)[:, None]]).astype(np.float32)
 
 
-def _settle(proposal: F32, points: F32, normals: F32, on: Bools, tolerance: F32) -> tuple[F64, float] | None:
-    """Fit a plane to the points (n, 3) that are on a proposed one and face its way, until it stays."""
-    for _ in range(3):
+def _settle(
+    points: F32, normals: F32, area: F32, on: Bools, free: Bools, tolerance: F32
+) -> tuple[F64, float, float, float] | None:
+    """Fit a plane to the points (n, 3) ``on`` it, take all free ones on it that face its way, until it stays.
+
+    Returns its normal and distance, its area in m2, and the share of all points behind it.
+    """
+    for _ in range(2):
         fitted = fit_plane(points[on])
         if fitted is None:
             return None
-        n = fitted[0].astype(np.float32)
-        on = (np.abs(points @ n + np.float32(fitted[1])) < tolerance) & (normals @ n > FACING)
-    return fitted
+        normal, distance = fitted
+        n = normal.astype(np.float32)
+        height = points @ n + np.float32(distance)
+        on = free & (np.abs(height) < tolerance) & (normals @ n > FACING)
+    return normal, distance, float(area[on].sum()), float((height < -BEHIND_M - tolerance).mean())
 
 
 def fit_plane(points: F32) -> tuple[F64, float] | None:
@@ -167,7 +171,7 @@ def fit_plane(points: F32) -> tuple[F64, float] | None:
     p = points.astype(np.float64)
     A = p / p[:, 2:]
     moments = np.einsum("ij,ik->jk", A, A)
-    if np.linalg.cond(moments) > 1e10:
+    if np.linalg.det(moments) < 1e-12 * np.trace(moments) ** 3:
         return None
     w = np.linalg.solve(moments, np.einsum("ij,i->j", A, 1 / p[:, 2]))
     length = float(np.linalg.norm(w))

@@ -19,7 +19,7 @@ def to_full(labels: I32, source: I32, surface: Surface, q: F32, factor: int) -> 
     one whose surface carried on to the pixel meets its depth best.
     """
     h, w = labels.shape
-    mixed = surface.jump.copy()
+    mixed = np.zeros(labels.shape, bool)
     across, down = labels[:, :-1] != labels[:, 1:], labels[:-1] != labels[1:]
     mixed[:, :-1] |= across
     mixed[:, 1:] |= across
