@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -168,8 +168,7 @@ def _rug(w: float, d: float, rng: np.random.Generator) -> Mesh:
     center = np.array([w, d]) * rng.uniform(0.4, 0.6, 2)
     (x0, y0), (x1, y1) = center - half, center + half
     corners = np.array([[x0, y0, 0.002], [x1, y0, 0.002], [x1, y1, 0.002], [x0, y1, 0.002]])
-    rug = surface(corners, np.array([[0, 1, 2], [0, 2, 3]]), _tint(rng), Texture.STRIPES, 0.7)
-    return replace(rug)
+    return surface(corners, np.array([[0, 1, 2], [0, 2, 3]]), _tint(rng), Texture.STRIPES, 0.7)
 
 
 def _tint(rng: np.random.Generator) -> Color:
