@@ -69,12 +69,12 @@ def merge(
     smooth = (b.a <= regions.smooth) & (b.b <= regions.smooth)
     # The normals of what has no surface of its own are worth little; there nearly the whole border has to touch.
     share = np.where(smooth, 0.4, 0.7)
-    same = things & (b.touching >= 4) & (b.touching > share * b.length) & (b.bend > -groove_rad)
+    same = things & (b.touching >= 4) & (b.touching > share * b.real) & (b.bend > -groove_rad)
     for i in _longest_first(same & (b.a < b.b), b.touching):
         groups.join(int(b.a[i]), int(b.b[i]))
     # What goes on over a ridge from a wall or floor belongs to it: a pillar, the sides of a window.
     outline = np.bincount(b.a, weights=b.length, minlength=regions.count + 1)
-    built = (b.a > regions.rooms) & (b.b <= regions.rooms) & (b.touching >= 4) & (b.touching > 0.4 * b.length)
+    built = (b.a > regions.rooms) & (b.b <= regions.rooms) & (b.touching >= 4) & (b.touching > 0.4 * b.real)
     built &= (b.bend > groove_rad / 2) & (b.length > BUILT_SHARE * outline[b.a])
     for i in _longest_first(built, b.touching):
         groups.join(int(b.a[i]), int(b.b[i]))
@@ -89,7 +89,7 @@ def merge(
     rough = alone & (np.arange(regions.count + 1) > regions.smooth)
     bit = alone & (np.bincount(regions.labels.ravel(), minlength=regions.count + 1) < small)
     join = (rough | bit)[b.a] & ~(rough | bit)[b.b] & (b.a > regions.rooms)
-    join &= (2 * b.touching > b.length) | (things & rough[b.a] & (b.near >= 3))
+    join &= (2 * b.touching > b.real) | (things & rough[b.a] & (b.near >= 3))
     for i in _longest_first(join, b.near):
         if groups.root(int(b.a[i])) == b.a[i]:
             groups.join(int(b.a[i]), int(b.b[i]))
