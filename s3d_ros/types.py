@@ -248,8 +248,9 @@ class ErrorCode(enum.StrEnum):
 class Answer:
     """The reply. With ``error`` set, ``text`` says what is missing and how to mend it; it is never a guess.
 
-    value: the number, where the answer is one, in ``unit`` ("", "m", "cm", "m2", "deg"). choice: letter of the option
-    ("A"...), "" when there were none. objects: IDs that the answer is about, the asked-for ones first.
+    value: the number, where the answer is one, in ``unit`` ("", "m", "cm", "m2", "deg"; where a question asks for it
+    also "mm", "ft", "in", "ft2"). choice: letter of the option ("A"...), "" when there were none. objects: IDs that
+    the answer is about, the asked-for ones first.
     viewpoint: from where left, right, near were judged, in words; "" where that plays no part.
     """
 

@@ -10,7 +10,9 @@ from s3d_ros.answer.language import AREA_UNITS, UNITS, pattern, words
 _LEADING = re.compile(
     r"(?:(?<=^)|(?<=~)|(?<=,)) (?:(?:hey|hi|hello|ok|okay|so|well|um|uh|hmm|please|sorry|excuse me|thanks|thank you"
     r"|cheers|alright|by the way|good morning|listen|now|and|also|then|but|robot|just|still"
-    r"|taking|take|if (?:i|you|we) take|going by|considering|judging by|counting|given"
+    r"|taking|take|if (?:i|you|we) take|going by|considering|judging by|counting|given|if (?:i|you"
+    r"|we) had to (?:pick|choose|say|give|guess|measure)"
+    r"|(?:i|we) (?:have )?got"
     r"|(?:i|we) (?:need|want|would like)(?! to)|(?:quick|one|simple|another) question)"
     r"(?: there| robot| buddy| mate)?(?= )"
     r"|(?:can|could|may|might) (?:i|we) (?:ask|know|have|get)(?: you)?(?= )"

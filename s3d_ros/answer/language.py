@@ -20,6 +20,9 @@ STEP = "stepmark"  # "2." in a list of steps
 _CONTRACTIONS = [
     (r"\bwon't\b", "will not"),
     (r"\bwere i to\b", "if i"),
+    (r"\bwere i to\b", "if i"),
+    (r"\bwere i to\b", "if i"),
+    (r"\bwere i to\b", "if i"),
     (r"\bcan't\b|\bcannot\b", "can not"),
     (r"n't\b", " not"),
     (r"\bi'm\b|\bim\b(?= (?:at|by|on|in|standing|sitting|facing|looking|next|near))", "i am"),

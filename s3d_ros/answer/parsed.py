@@ -22,7 +22,7 @@ _SCOPES = [
     for p in (
         r"(?:anywhere |somewhere |located |present |visible |shown |found |available )?"
         r"(?:in|inside|within|across|throughout|around|on|from|of|through) (?:our |my |your )?"
-        r"(?:whole |entire |current |same |complete |scanned |mapped )?"
+        r"(?:whole |entire |current |complete |scanned |mapped )?"
         r"(?:room|scene|video|map|house|home|place|apartment|flat|clip|footage|recording|area|environment|images?"
         r"|frames?|rooms|interior|premises)(?: shown| here| right now| in total)?",
         r"(?:just )?now|currently|in view|(?:at|for)(?: the)? (?:moment|present)|so far|in (?:total|all)|altogether"
@@ -38,10 +38,18 @@ _NO_MODIFIERS = words(
     f" {STEP} {BLANK} toward towards into objects things items categories category following four three five"
     " overall total separates separate have"
 )
-_POSSESSIVES = re.compile(r"(?<= )(my|your|his|her|our|their)(?= (?:nearest )?@)")
+_POINTED_AT = re.compile(r"(?<= )(my|your|his|her|our|their|this|that|these|those)(?= (?:nearest |two )?@)")
+_RECORDED = re.compile(
+    r"\b(?:video|clip|footage|recording|film|tour|walkthrough|scan|seen|see|saw|visible|view|sight\w*|appear\w*|show\w*"
+    r"|spotted|detected|found|count\w*|captured|recorded|observed|noticed|mapped|first|robot|camera|scann?ed)\b"
+)
+# "How many can you see now" is about the eye, not about the map.
+_SEEN_NOW = re.compile(r"\b(?:see|visible|view)\b.* (now|currently|from here|at (?:the )?moment)(?= )")
 _COMPOUND = re.compile(r"(?<= )@(\d+) (?=(?:nearest )?@\d)")
 _PAST = re.compile(r"@\d+ (?:that|which|who) (was|were|has|had|did)(?= )")
-_STRANDED = re.compile(r"(?: is| are| was| were| be|@\d+) (on|off|up|out|over|down)(?= [~,]|\s*$)")
+_STRANDED = re.compile(
+    r"(?: is| are| was| were| be|@\d+) (on|off|up|out|over|down)(?= (?:[~,]|in|at|right|now|here|there|or|and)|\s*$)"
+)
 _NEAREST_SLOT = re.compile(r"(?<= )nearest (?=@)")
 
 
@@ -88,12 +96,15 @@ class Parsed:
         return list(dict.fromkeys([*left, *self._more_of_a_thing()]))
 
     def _more_of_a_thing(self) -> list[str]:
-        """Words that say more of a thing than a map can tell: "the left chair", "my chair", "is the tv on"."""
+        """Words that say more of a thing than a map can tell: "the left chair", "that chair", "is the tv on"."""
         found = [m.split() for m in _MODIFIERS.findall(self.text)]
         adjectives = [w for said in found if said[-1] not in _NO_MODIFIERS for w in said]
         out = [w for w in adjectives if w not in _NO_MODIFIERS]
         out += [self.mentions[int(k)].word for k in _COMPOUND.findall(self.text)]  # "the bath mat"
-        out += _POSSESSIVES.findall(self.text) + _PAST.findall(self.text)
+        out += _POINTED_AT.findall(self.text) + _PAST.findall(self.text)
+        out += _SEEN_NOW.findall(self.whole)
+        if not self.view and not _RECORDED.search(self.whole):
+            out += [w for w in ("was", "were") if self.has(w)]  # what was is not in the map
         return out if self.has("side", "hand") else out + _STRANDED.findall(self.text)
 
 

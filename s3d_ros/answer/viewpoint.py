@@ -40,7 +40,8 @@ _CLAUSES = {
     ),
     # "seen from the @0", "from the point of view of someone standing at the @0"
     "seen": (
-        r"(?:as )?(?:seen|viewed|looking|observed|watching|judged) (?:from|by someone at)(?: where| someone at| perspective)? (@)",
+        r"(?:as )?(?:seen|viewed|looking|observed|watching|judged) (?:from|by someone at)(?: where| someone at"
+        r"| perspective)? (@)",
         r"(?:from )?(?:perspective|viewpoint|vantage point|point view)(?: somebody| someone| person| robot| is)?"
         r"(?: standing| stood| sitting| positioned)?(?: at| by| from| near| beside| next to)* (@)",
     ),

@@ -6,8 +6,8 @@ from __future__ import annotations
 # kinds whose ``asks`` are telling. Words of wish and duty ("should", "need") are not among them.
 PLAIN = (
     " i you we it they he she one me us them my your our its their his her myself yourself someone somebody robot"
-    " would do does did has have had be being been am if for with by at in on to from as so and or but than then"
-    " that what which how when where while whether get gets got getting give gives given let lets tell say says"
+    " would do does did has have be am if for with by at in on to from as so and or but than then"
+    " that what which how when where while whether give gives given let lets tell say says"
     " said saying know show shows shown find finds found look looks looking see sees seen saw think thinking"
     " thought guess reckon call called consider considers considered considering assume assuming suppose"
     " supposing imagine imagining picture compare compared comparing pick picks choose chooses chosen select"

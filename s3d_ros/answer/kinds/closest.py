@@ -22,7 +22,8 @@ FULL_SURENESS_M = 0.1  # ahead of the next; closer calls lose confidence, down t
 _NEAR = ("closest", "nearest", "closer", "nearer")
 _FAR = ("farthest", "furthest", "farther", "further", "distant", "longest", "largest", "greatest")
 _CUE = (
-    r"(?:(?:closest|nearest)(?! (?:points?|edges?|surfaces?|sides?|parts?))|closer|nearer|farthest|furthest|farther|further|most distant|least distant"
+    r"(?:(?:closest|nearest)(?! (?:points?|edges?|surfaces?|sides?|parts?))|closer|nearer|farthest|furthest|farther"
+    r"|further|most distant|least distant"
     r"|(?:shortest|smallest|least|minimum|minimal|longest|greatest|largest) (?:distance|gap|separation|way)"
     r"|distance (?:to|from) @ (?:is )?(?:shortest|smallest|least)|least far|less far)"
 )

@@ -21,6 +21,8 @@ def count(asked: Asked) -> Answer | None:
     if _WISHED.search(text) and not re.search("count|tally|number|total", text):
         return None
     mentions = [asked.mention(k) for k in slots]
+    if _NO_NUMBER.search(text) and not any(m.plural for m in mentions):
+        return None
     if any(m.nearest or m.count or m.object_id is not None for m in mentions):
         return None
     if len(slots) > 1 and slots not in asked.parsed.groups:
@@ -80,22 +82,24 @@ def _noun(word: str, number: int) -> str:
 
 # "How many chairs can I get", "... for everybody": not those that there are, but those wished for.
 _WISHED = re.compile(
-    r" (?:can|could|would|may) (?:i|you|we|there|they) (?:get|be|have|like|give|let)(?= )"
-    r"| for (?:me|us|you|them|all|each|every\w*|one)(?= )"
+    r" (?:can|could|would|may|might) (?:i|you|we|there|they|it|(?:this |the |our )?(?:room|house|home|flat|apartment"
+    r"|place"
+    r"|space)) (?:get|be|have|like|give|let|hold|contain|include|make|take)(?= )"
+    r"| did (?:\S+ ){1,3}(?:have|hold|contain)(?= )| for (?:me|us|you|them|all|each|every\w*|one)(?= )"
 )
+# "How much carpet", "the number of the door": no counting, as "how much chairs" and "number of chairs" are.
+_NO_NUMBER = re.compile(r" (?:how much|(?:number|total|amount) (?:of )?the) ")
 _HOW_MANY = (
-    " what is the how many much number count counts counted counting tally headcount total amount exact"
-    " exactly precise precisely roughly about approximately around individual separate different"
-    " distinct instances in on this these those room rooms scene house flat apartment place map video"
-    " footage clip recording home space walkthrough tour film scan layout environment has have had got"
-    " get contain contains contained hold holds include includes including exist exists existing"
-    " appear appears appearing show shows shown showing or and i you we us me they them it its with"
-    " for from your category categories type kind kinds objects object things would could can do did"
-    " if ask asks asked find found see saw seen view visible robot camera overall all every each"
-    " any present together altogether talking say spot spotted detect detected observed noticed"
-    " recorded mapped identified come comes came turn up there here at so far already ever ones one"
-    " give tell know answer figure whole entire combined various across throughout through that"
-    " which think guess estimate estimated looking look make pieces curious please quick had sum result whole"
+    " what is the how many much number count counts counted counting tally headcount total amount exact exactly precise"
+    " precisely roughly about approximately instances in on this these those room rooms scene house flat apartment"
+    " place"
+    " map video footage clip recording home space walkthrough tour film scan layout environment "
+    " exist exists existing appear appears appearing shown"
+    " or and i you we us me from category categories would could can do did if ask"
+    " asks asked find found see saw seen view visible robot camera overall all any present together"
+    " altogether talking say spot spotted detect detected observed noticed recorded mapped identified up there here at"
+    " so far already ever ones one give tell know answer figure whole entire combined various across throughout that"
+    " which think guess estimate estimated looking look pieces curious please quick sum result"
 )
 COUNT = Kind(
     "counting",
@@ -105,13 +109,18 @@ COUNT = Kind(
         r"(?: instances| examples| units| items| objects| pieces)? @"
         r"|(?:number|count|total|quantity|tally|amount|headcount(?: on)?)(?: up)?(?: for)?"
         r"(?: individual| separate| all)? @|(?:count|counted|counting|tally|total)(?: up| out)?(?: all| every| each)? @"
-        r"|how many (?:objects|things|items) (?:are|is) @|@ (?:count|tally|number|total)|@(?: ~|(?: in| on)(?: room| scene| map| video))* how many"
-        r"|how many are there @)",
+        r"|how many (?:objects|things|items) (?:are|is) @|@ (?:count|tally|total)"
+        r"|@(?: ~|(?: in| on)(?: room| scene| map| video))* how many|how many are there @)",
     ),
     reads=_HOW_MANY,
     phrases=(
-        r"if (?:someone|somebody|i) (?:asked|asks|ask)(?: you| me)?",
-        r"to be (?:found|seen)|(?:had|have) to count",
+        r"(?:i|you|we) (?:count|counted) (?:every|each) @",
+        r"if (?:someone|somebody|i) (?:asked|asks|ask)(?: you| me)?|for me|looking around|do a|make a|@ objects",
+        r"to be (?:found|seen)|(?:had|have) to count|(?:turn|turns|show|shows|come) up",
+        r"(?:(?:your )?map|room|scene|place|house|home|flat|apartment|video|clip|footage|scan|it|there)"
+        r" (?:have|has|had|hold|holds|got|contain|contains|include|includes|show|shows)",
+        r"(?:do|did) (?:i|you|we|they) have|have (?:i|you|we) (?:got|here)",
+        r"(?:do|would|could|can|may) (?:i|we) get",
         *SEEN,
     ),
     mentions=(1, 4),
@@ -122,8 +131,8 @@ COUNT_ALL = Kind(
     "counting everything",
     count_all,
     asks=(r"(?:how many|number|count)(?: different| individual| all)? (?:objects|things|items)",),
-    reads=_HOW_MANY,
-    phrases=SEEN,
+    reads="how many number count different total in on this map scene room there all together altogether exist you",
+    phrases=(r"does (?:map|scene|room|it) (?:hold|have|contain|show)|do you (?:know of|have)", *SEEN),
     mentions=(0, 0),
     views=False,
 )

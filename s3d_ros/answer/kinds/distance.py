@@ -13,7 +13,12 @@ from s3d_ros.answer.world import name_of
 from s3d_ros.types import Answer, SceneObject
 
 # "How many inches is the tv" asks for no distance.
-_APART = re.compile(r" (?:far|distance|distant|away|from|close|near|gap|off|between|me|i|us|we|here)(?= )")
+_APART = re.compile(r" (?:far|distance|distant|away|close|near|me|i|us|we|here)(?= )")
+_OFF = re.compile(r" (?:gap|off|clearance|spacing|interval)(?= )")  # "how far off is the clock"
+# "What is in the space between the bed and the door".
+_WITHIN = re.compile(r" (?:in|through|into|fills?) (?:the |a )?(?:space|gap|room|area|clearance) ")
+# "How far did you get from the door".
+_IN_THE_PAST = re.compile(r" (?:did|have|has|had) (?:the |a )?(?:i|you|we|it|they|robot|@\d+) (?!to )")
 # "How far is the bed or the sofa", "how far am I from the bed and the sofa": two questions in one.
 _EITHER = re.compile(r"@\d+ or (?:the |an? )?@\d+")
 _OF_ME = re.compile(
@@ -30,6 +35,8 @@ def distance(asked: Asked) -> Answer | None:
     where there are just two. Centres are measured between where the question says so.
     """
     parsed, slots = asked.parsed, asked.parsed.slots
+    if _IN_THE_PAST.search(parsed.text) or _WITHIN.search(parsed.text):
+        return None
     if len(slots) == 2 and (_EITHER.search(parsed.text) or _OF_ME.search(parsed.text)):
         return None
     if parsed.view.loose or (len(slots) == 2 and parsed.view) or len(_PART.findall(parsed.whole)) == 1:
@@ -41,7 +48,7 @@ def distance(asked: Asked) -> Answer | None:
         if len(found) != 2:
             raise asked.ambiguous(asked.mention(slots[0]).word, found)
         a, b = found
-    elif parsed.view or _APART.search(parsed.text):
+    elif parsed.view or (_APART.search(parsed.text) and (parsed.has(*ME) or not _OFF.search(parsed.text))):
         return _from_me(asked, asked.one(slots[0]))
     else:
         return None
@@ -80,10 +87,11 @@ DISTANCE = Kind(
         r"(?:how (?:far|close|near|distant|remote)|distance|shortest way(?: across)?|gap|clearance|separation"
         r"|spacing|interval"
         r"|(?:how much|how many)(?=(?: \S+){0,5} (?:between|separates?|separated|separating|apart|away))"
-        r"|what separates @|shortest (?:straight )?line"
+        r"|shortest (?:straight )?line"
         r"|closest @ (?:gets|comes|is) to|(?:space|room|empty space|free space) between"
-        r"|(?:measure|measured)(?: from)? @|measure between|that separates"
-        r"|how (?:wide|large|big|long|short) is (?:space|stretch|shortest|line)"
+        r"|(?:measure|measured|measuring)(?: from)? @ to @|measure between"
+        r"|how (?:wide|large|big|long|short)(?: is| a| would)? (?:gap|distance|space|stretch|shortest|line)"
+        r"|(?:length|size|width) (?:gap|distance|space|stretch|line)"
         r"|(?:tape|ruler)(?: measure)?|how many (?:metres|centimetres|millimetres|feet|inches))",
     ),
     reads=PLAIN
@@ -91,14 +99,15 @@ DISTANCE = Kind(
     " closest nearest least point points edge edges surface surfaces side sides part parts center centers centre"
     " centres middles ends outer outermost other another two both much many clearance separation spacing lies"
     " lying stands sits located situated positioned separate separates separated separating boundingbox"
-    " box boxes crow flies long length size large wide big short way only stretch stretched stretches run runs tape"
-    " ruler reading read end position location spot camera linear euclidean physical spatial actual real true"
-    " interval extends extent span spans exist exists" + LENGTHS + ROUGHLY,
+    " box boxes crow flies way only stretched tape"
+    " ruler end position location spot camera linear euclidean physical spatial actual real true"
+    " interval exist exists" + LENGTHS + ROUGHLY,
     phrases=(
         r"(?:free|empty) space",
         r"@ (?:lie|stand|sit)|lie between|do i (?:stand|need to measure|have to measure)",
         r"to (?:reach|get to) @",
-        r"close together|close to each",
+        r"close together|close to each|what (?:do|would|will) i get",
+        r"(?:would|will|does) (?:it|tape|tape measure|ruler) (?:read|show|say)|stretch(?:ed)?(?: tape| line)?",
     ),
     mentions=(1, 2),
 )

@@ -139,7 +139,8 @@ APPEARANCE = Kind(
     " became visible visibility camera on screen proper correct right best true correctly frame beginning two three"
     " four"
     " five reveals who initial initially during over throughout full complete whole other reflects reflect lens"
-    " successive succession seeing eye attention set only once till until end ended ending matches match world watching watch",
+    " successive succession seeing eye attention set only once till until end ended ending matches match world"
+    " watching watch",
     phrases=(
         r"(?:(?:come|comes|came|coming)(?: first)? )?(?:into|on) (?:my |our |your )?"
         r"(?:view|sight|frame|shot|focus|scene|screen|video|clip|footage|line sight|camera)",

@@ -17,8 +17,8 @@ from s3d_ros.types import Answer, SceneObject
 _JUST = r"(?:directly |right |straight |just |immediately )?"
 _REACH = r"within (?P<reach>\d{1,6}(?:\.\d{1,6})?) (?P<unit>metres|centimetres)"
 _TO_A_THING = {
-    "left": r"(?:(?:to|on|at) )?left(?: hand)?(?: side)?",
-    "right": r"(?:(?:to|on|at) )?right(?: hand)?(?: side)?",
+    "left": r"(?:(?:to|on|at) )?left(?: hand)?(?: side)?(?=\s(?:of|from)\s)",
+    "right": r"(?:(?:to|on|at) )?right(?: hand)?(?: side)?(?=\s(?:of|from)\s)",
     "behind": r"(?:behind|in back|to rear)",
     "front": r"in front",
     "under": r"(?:under|underneath|below|beneath)",
@@ -111,10 +111,10 @@ def placed(asked: Asked) -> Answer | None:
     form = next((name for name, reads in _FORMS.items() if reads.fullmatch(plain)), "")
     if not form or len(subjects) > 1:
         return None
+    on_a_screen = relation.name == "on" and relation.slot is not None and _shows_pictures(asked, relation.slot)
+    if on_a_screen and form != "is it":
+        return None
     if not subjects:
-        on_a_picture = relation.name == "on" and relation.slot is not None and _shows_pictures(asked, relation.slot)
-        if on_a_picture:
-            return None
         pool = list(asked.world.objects)
     elif form == "is it" and _DEFINITE.search(parsed.text) and not asked.mention(subjects[0]).plural:
         pool = [asked.one(subjects[0])]

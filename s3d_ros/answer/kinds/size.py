@@ -61,7 +61,11 @@ LONGEST = Kind(
     + " long big large much many length width height depth tall wide high deep dimension dimensions dimensional side"
     " sides edge edges extent extents direction directions axis axes physical size sized box boundingbox along three"
     " over end ends tape ruler far extend extends reach reaches reading read reads most least point points part span"
-    " spans stretch stretches linear extension its max happens greater only" + LENGTHS + ROUGHLY + " " + _LONGEST,
+    " spans stretch stretches linear extension its max happens greater only get gets"
+    + LENGTHS
+    + ROUGHLY
+    + " "
+    + _LONGEST,
     mentions=(1, 1),
     views=False,
 )
@@ -98,7 +102,7 @@ ROOM = Kind(
     " occupy occupies occupied add added adding sum summed complete usable full extent count counting premises property"
     " dwelling measures ground square plus indoor inside include includes including included put make makes made"
     " part parts different" + ROUGHLY,
-    phrases=(r"add(?:s|ed|ing)? up|tak(?:e|es|ing) up|been (?:through|in)|out here", *SEEN),
+    phrases=(r"add(?:s|ed|ing)? up|tak(?:e|es|ing) up|been (?:through|in|seen|scanned|mapped|shown)|out here", *SEEN),
     mentions=(0, 0),
     views=False,
 )

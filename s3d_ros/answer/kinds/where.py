@@ -9,6 +9,7 @@ from s3d_ros.answer.kind import Kind
 from s3d_ros.answer.refusal import Refusal
 from s3d_ros.answer.relations import supports
 from s3d_ros.answer.sectors import in_words
+from s3d_ros.answer.wording import SEEN
 from s3d_ros.answer.world import Standpoint, name_of, names_of
 from s3d_ros.types import Answer, SceneObject
 
@@ -62,12 +63,14 @@ WHERE = Kind(
     where,
     asks=(
         r"(?:(?:where|whereabouts|in what place|what place)(?: exactly| abouts)?(?: is| are| was| were| can i find"
-        r"| do i find| could i find| can you see| would i find| did you see| have you seen| do you have| can| could)?"
-        r"(?: located| placed)? @|(?:location|position|coordinates|whereabouts|place|spot) @"
-        r"|(?:find|locate|pinpoint|point (?:to|out|at|me to)|show me) @|@ (?:is |are )?where)",
+        r"| do i find| could i find| can you see| would i find| did you see| have you seen| do you have)?"
+        r"(?: located| placed)? @|(?:location|position|coordinates|whereabouts|place|spot)(?=\sof\s) @"
+        r"|where (?:can|could) @ be (?:found|seen|located)|(?:find|locate|pinpoint|point (?:to|out|at|me to)"
+        r"|show me) @|@ (?:'s )?(?:location|position|coordinates|whereabouts)|@ (?:is |are )?where)",
     ),
     reads="where what which exactly located situated placed positioned found find locate can could i we you"
-    " would position location coordinates whereabouts place its at in it out to point and be lie lies stand stands"
+    " would position location coordinates whereabouts place its at in it out point and lies stands"
     " map relative me my have has kept abouts us see seen anywhere",
+    phrases=(r"to be (?:found|seen)|(?:relative )?to me|@ (?:lie|stand)|be found", *SEEN),
     mentions=(1, 4),
 )
