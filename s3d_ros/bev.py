@@ -88,7 +88,9 @@ class BevMap:
         if not self._tile_blocks:
             return None
         g = self._grid
-        obstacle, known = g["obstacle"], g["floor"] | (g["seen"] > 0)
+        # Free is where the floor itself was seen: what was only looked over may hide a step or a cable behind a box.
+        gaps = np.ones((5, 5), np.uint8)
+        obstacle, known = g["obstacle"], cv2.morphologyEx(g["floor"].astype(np.uint8), cv2.MORPH_CLOSE, gaps) > 0
         occupancy = np.where(obstacle, OCCUPIED, np.where(known, FREE, UNKNOWN)).astype(np.int8)
         color, height = _fill_gaps(g["color"], g["height"])
         return Bev(

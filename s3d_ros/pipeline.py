@@ -96,9 +96,14 @@ class Pipeline:
                 ids = self.objects.observe(lift(frame, instances.image, self.config.objects.stride), instances)
         with measure("boxes"):
             changed, removed = self.objects.refresh(now_ns)
-        if is_new and self._drawing.due(now_ns):
-            self._draw()
-        scene = self._snap(frame) if is_new and self._snapping.due(now_ns) else None
+        scene = None
+        if is_new:
+            drew = self._drawing.due(now_ns)
+            if drew:
+                self._draw()
+            # Not both in one frame, if it can wait: that frame would come late.
+            if (not drew or self._snapping.overdue(now_ns)) and self._snapping.due(now_ns):
+                scene = self._snap(frame)
         return FrameResult(frame.index, now_ns, ids, instances, changed, removed, scene)
 
     def finish(self, last_frame: Frame | None = None) -> Scene:
