@@ -76,13 +76,11 @@ def test_wall_with_a_window_is_no_thing():
 def test_floor_of_which_little_is_seen_is_no_thing():
     scene = Depths()
     scene.box(0, (0, 0, -0.1), (9, 9, 0.2))
-    scene.box(1, (-1.05, 1.6, 0.5), (2, 0.6, 1.0))
-    scene.box(2, (0.75, 1.6, 0.5), (1.2, 0.6, 1.0))
-    pose = look_at((-0.1, -0.4, 1.0), (-0.1, 1.3, 0.42))
-    frame, truth = scene.frame(camera(), pose, KINECT)
-    found = segment(frame)
-    floor = found.image[truth == 0]
-    assert floor.size > 5000 and np.count_nonzero(floor) < 0.1 * floor.size
+    scene.box(1, (0, 1.2, 0.45), (3, 0.6, 0.9))  # a corner of two cabinets
+    scene.box(2, (-1.0, 0, 0.45), (0.6, 3, 0.9))
+    frame, truth = scene.frame(camera(), look_at((0.55, -0.65, 1.25), (-0.35, 0.65, 0.82)), KINECT)
+    floor = segment(frame).image[truth == 0]
+    assert floor.size > 10_000 and np.count_nonzero(floor) < 0.02 * floor.size
 
 
 def test_touching_boxes_part_at_the_groove():
