@@ -47,6 +47,15 @@ _RECORDED = re.compile(
 _SEEN_NOW = re.compile(r"\b(?:see|visible|view)\b.* (now|currently|from here|at (?:the )?moment)(?= )")
 _COMPOUND = re.compile(r"(?<= )@(\d+) (?=(?:nearest )?@\d)")
 _PAST = re.compile(r"@\d+ (?:that|which|who) (was|were|has|had|did)(?= )")
+# Of a chair "standing by the door" says no more than "by the door"; of a person it is a posture, which no box tells.
+_POSTURE = re.compile(
+    r"@(\d+)(?: (?:is|are|who|that|currently|now))*"
+    r" (sit|sits|sitting|seated|stand|stands|standing|lie|lies|lying|crouching|kneeling|leaning)\b"
+)
+_ALIVE = frozenset(
+    "person persons people human humans man men woman women child children kid kids boy boys girl girls baby babies"
+    " somebody someone anybody anyone guest guests visitor visitors dog dogs cat cats pet pets".split()
+)
 _STRANDED = re.compile(
     r"(?: is| are| was| were| be|@\d+) (on|off|up|out|over|down)(?= (?:[~,]|in|at|right|now|here|there|or|and)|\s*$)"
 )
@@ -95,12 +104,17 @@ class Parsed:
         left = [w for w in rest.replace("|", " | ").split() if w not in known and w[0] not in "@|"]
         return list(dict.fromkeys([*left, *self._more_of_a_thing()]))
 
+    def _is_alive(self, slot: int) -> bool:
+        mention = self.mentions[slot]
+        return not _ALIVE.isdisjoint({mention.word, *mention.labels})
+
     def _more_of_a_thing(self) -> list[str]:
         """Words that say more of a thing than a map can tell: "the left chair", "that chair", "is the tv on"."""
         found = [m.split() for m in _MODIFIERS.findall(self.text)]
         adjectives = [w for said in found if said[-1] not in _NO_MODIFIERS for w in said]
         out = [w for w in adjectives if w not in _NO_MODIFIERS]
         out += [self.mentions[int(k)].word for k in _COMPOUND.findall(self.text)]  # "the bath mat"
+        out += [posture for k, posture in _POSTURE.findall(self.text) if self._is_alive(int(k))]
         out += _POINTED_AT.findall(self.text) + _PAST.findall(self.text)
         out += _SEEN_NOW.findall(self.whole)
         if not self.view and not _RECORDED.search(self.whole):
