@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from s3d_ros.offline.processes import Processes
+from s3d_ros.offline.recording import open_recording
 
 _HOME = "living_room"
 _FPS, _SECONDS = 30.0, 20.0
@@ -72,11 +73,14 @@ def _play(bag: Path, logs: Path, console: Console) -> dict[str, Any]:
                     asked_s.append(watcher.ask("How many chairs are there?").seconds)
             time.sleep(2.0)  # for what is on the way
         delays = np.array(watcher.delays_s) * 1e3
-        played, mapped = watcher.played, watcher.frames
+        mapped = watcher.frames
+        dropped = {k: v for k, v in watcher.diagnostics().items() if k.startswith("dropped/")}
+    played = open_recording(bag).frame_count or 0  # not what came of /clock: that may be lost on the way, too
     return {
         "frames_played": played,
         "frames_mapped": mapped,
         "lost_share": 1 - mapped / max(played, 1),
+        **dropped,
         "objects_median_ms": float(np.median(delays)) if len(delays) else float("inf"),
         "objects_p95_ms": float(np.percentile(delays, 95)) if len(delays) else float("inf"),
         "ask_median_ms": float(np.median(asked_s)) * 1e3 if asked_s else float("inf"),
