@@ -35,7 +35,12 @@ class MapperNode(Node):
         self._publisher = ScenePublisher(self, config.views.count, values["cloud_period_s"])
         self._segmenting = self._make_segmenting(config)
         self._worker = MappingWorker(
-            FrameAssembler(config.frames, map_frame=config.map.frame_id),
+            # A detector's first instances may come after their frame: it has to be remembered already.
+            FrameAssembler(
+                config.frames,
+                map_frame=config.map.frame_id,
+                expect_instances=config.segment.segmenter in ("auto", "given"),
+            ),
             self._pipeline,
             self._on_frame,
             on_fault=self._on_fault,
