@@ -119,10 +119,7 @@ def test_what_is_removed_leaves_surface_bev_grid_and_objects():
     chair = max(scene.objects, key=lambda o: box_iou(o.box, truth("chair2")))
 
     def left(points):
-        inner = truth("chair2")
-        return int(inside_box(points, inner, 0.03)[points[:, 2] > 0.06].sum() if False else 0) or int(
-            (inside_box(points, inner, 0.03) & (points[:, 2] > 0.06)).sum()
-        )
+        return int((inside_box(points, truth("chair2"), 0.03) & (points[:, 2] > 0.06)).sum())
 
     mapped = left(pipeline.fusion.extract()[0])
     assert mapped > 500
