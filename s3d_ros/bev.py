@@ -9,7 +9,7 @@ import numpy as np
 
 from s3d_ros.config import BevConfig
 from s3d_ros.geometry import backproject, level_rotation, transform
-from s3d_ros.grid import GrowingGrid
+from s3d_ros.grid import TILE_CELLS, GrowingGrid
 from s3d_ros.heights import Heights
 from s3d_ros.surface import Surface
 from s3d_ros.tiles import block_coordinates
@@ -17,6 +17,8 @@ from s3d_ros.types import F32, F64, I64, U8, Bev, Frame
 
 _AZIMUTHS = 480  # 0.75 degrees: one or more sampled columns each
 _FLOOR_BAND_M = 0.06
+_TILES_AT_ONCE = 4
+_DRAWN = ("color", "height", "obstacle", "floor")
 UNKNOWN, FREE, OCCUPIED = -1, 0, 100
 
 
@@ -44,6 +46,7 @@ class BevMap:
             },
         )
         self._tile_blocks: dict[tuple[int, int], set[int]] = {}
+        self._dirty: set[tuple[int, int]] = set()
         self._heights = Heights()
 
     def see(self, frame: Frame) -> None:
@@ -69,19 +72,37 @@ class BevMap:
             outline = self._grid.cells(np.vstack([camera[None, :2], rim[run]]))
             cv2.fillPoly(self._grid["seen"], [np.rint(outline).astype(np.int32)], 1)
 
-    def update(self, changed: Iterable[int]) -> bool:
-        """Draw anew what lies above the changed blocks (keys); return whether anything was drawn."""
+    def update(self, changed: Iterable[int]) -> None:
+        """Draw anew what lies above the changed blocks (keys)."""
+        self.note(changed)
+        while self.has_work:
+            self.step()
+
+    def note(self, changed: Iterable[int]) -> None:
+        """Note that these blocks (keys) changed; ``step`` draws."""
         keys = np.fromiter(changed, np.int64)
-        if not len(keys):
-            return False
-        dirty = self._register(keys)
+        if len(keys):
+            self._dirty |= self._register(keys)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a ``step`` has anything to do."""
+        return bool(self._dirty)
+
+    def step(self) -> None:
+        """Draw some of the tiles that are to be drawn, a few milliseconds' work."""
+        if not self._dirty:
+            return
+        self._grid.cover_tiles(self._dirty)
+        for _ in range(min(_TILES_AT_ONCE, len(self._dirty))):
+            self._draw(self._dirty.pop())
+        if self._dirty:
+            return
         floor, cut = self._heights.floor_m, self._heights.ceiling_cut_m
-        self._draw(dirty)
         if self._heights.settle(self.config.resolution_m) and (
             abs(self._heights.floor_m - floor) > 0.05 or not np.isclose(self._heights.ceiling_cut_m, cut, atol=0.1)
         ):
-            self._draw(set(self._tile_blocks))
-        return True
+            self._dirty = set(self._tile_blocks)
 
     def snapshot(self) -> Bev | None:
         """Return a copy of the picture, None before anything was drawn."""
@@ -121,36 +142,26 @@ class BevMap:
                 dirty.add(tile)
         return dirty
 
-    def _draw(self, tiles: set[tuple[int, int]]) -> None:
+    def _draw(self, tile: tuple[int, int]) -> None:
         g = self._grid
-        g.cover_tiles(tiles)
-        blocks = sorted(set().union(*(self._tile_blocks[t] for t in tiles)))
-        points, colors = self._surface.get(blocks)
-        dirty = np.zeros(g.shape, bool)
-        for tile in tiles:
-            dirty[g.tile_slices(tile)] = True
-        for name in ("color", "height", "obstacle", "floor"):
-            g[name][dirty] = g.fill(name)
+        points, colors = self._surface.get(sorted(self._tile_blocks[tile]))
         p = points @ self.T_bev_map[:3, :3].T.astype(np.float32)
-        cells = np.floor(g.cells(p[:, :2]) + 0.5).astype(np.int64)
-        flat = np.clip(cells[:, 1], 0, g.shape[0] - 1) * g.shape[1] + np.clip(cells[:, 0], 0, g.shape[1] - 1)
-        inside = dirty.ravel()[flat]
-        flat, height, colors = flat[inside], p[inside, 2], colors[inside]
-        self._heights.count(tiles, g.tile_of(flat), height)
+        rows, columns = g.tile_slices(tile)
+        x, y = (np.floor(g.cells(p[:, :2]) + 0.5).astype(np.int64) - (columns.start, rows.start)).T
+        inside = (x >= 0) & (x < TILE_CELLS) & (y >= 0) & (y < TILE_CELLS)
+        flat, height, colors = (y * TILE_CELLS + x)[inside], p[inside, 2], colors[inside]
+        self._heights.count(tile, height)
+        drawn = {k: np.full((TILE_CELLS**2, *g[k].shape[2:]), g.fill(k), g[k].dtype) for k in _DRAWN}
 
-        floor = self._heights.floor_m
-        above = height - floor
-        g["floor"].ravel()[flat[np.abs(above) < _FLOOR_BAND_M]] = True
-        drive = (above > self.config.step_m) & (above < self.config.robot_height_m)
-        g["obstacle"].ravel()[flat[drive]] = True
-        shown = height < self._heights.ceiling_cut_m
-        flat, height, colors = flat[shown], height[shown], colors[shown]
-        top = np.full(g.shape, -np.inf, np.float32).ravel()
-        np.maximum.at(top, flat, height)
-        highest = height >= top[flat]
-        flat = flat[highest]
-        g["height"].ravel()[flat] = height[highest]
-        g["color"].reshape(-1, 3)[flat] = colors[highest]
+        above = height - self._heights.floor_m
+        drawn["floor"][flat[np.abs(above) < _FLOOR_BAND_M]] = True
+        drawn["obstacle"][flat[(above > self.config.step_m) & (above < self.config.robot_height_m)]] = True
+        order = np.argsort(height)
+        order = order[height[order] < self._heights.ceiling_cut_m]
+        drawn["height"][flat[order]] = height[order]  # the last one wins: the highest
+        drawn["color"][flat[order]] = colors[order]
+        for name, values in drawn.items():
+            g[name][rows, columns] = values.reshape(TILE_CELLS, TILE_CELLS, *values.shape[1:])
 
 
 def _fill_gaps(color: U8, height: F32) -> tuple[U8, F32]:

@@ -18,6 +18,19 @@ _NEAREST_M = 0.01
 # Things stand upright unless a tilted box is smaller by so much: a telephone, a laptop's lid.
 _TILT_GAIN = 0.65
 _GROWTH_SHARE = 0.1
+# The hull of the points that reach furthest in so many directions is as good as that of all, and found in no time.
+_HULL_DIRECTIONS = 48
+
+
+def _half_sphere(n: int) -> F64:
+    """Return n unit vectors (n, 3) spread evenly over half a sphere, by the golden angle."""
+    z = (np.arange(n) + 0.5) / n
+    angle = np.pi * (3 - np.sqrt(5)) * np.arange(n)
+    r = np.sqrt(1 - z * z)
+    return np.stack([r * np.cos(angle), r * np.sin(angle), z], axis=1)
+
+
+_DIRECTIONS = _half_sphere(_HULL_DIRECTIONS)
 
 
 def fit_box(positions: F64, counts: F64, voxel_m: float, up: F64) -> OrientedBox:
@@ -71,9 +84,11 @@ def _tilted_box(points: F64) -> OrientedBox | None:
     """Return the smallest box of points (N, 3) of any attitude, None where they lie in a plane or a line."""
     if len(points) < 10:
         return None
+    along = points @ _DIRECTIONS.T
+    corners = points[np.unique(np.concatenate([along.argmin(axis=0), along.argmax(axis=0)]))]
     try:
         with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):  # it warns of rounding
-            box = o3d.geometry.OrientedBoundingBox.create_from_points_minimal(o3d.utility.Vector3dVector(points))
+            box = o3d.geometry.OrientedBoundingBox.create_from_points_minimal(o3d.utility.Vector3dVector(corners))
     except RuntimeError:  # no hull
         return None
     return _box_along(points, np.asarray(box.R).T)

@@ -65,7 +65,8 @@ class FusionConfig:
     device: str = _plain("CPU:0", "Open3D device: CPU:0 or CUDA:0")
     min_weight: float = _number(2.0, 0, 1000, "frames that must have seen a voxel before it is surface")
     max_weight: float = _number(40.0, 1, 1e6, "older evidence fades so that changes are followed")
-    carve_period_s: float = _number(0.2, 0, 60, "how often space seen to be empty is carved")
+    block_period_s: float = _number(0.045, 0, 1, "frames closer than this fuse every second block each, in turns")
+    carve_period_s: float = _number(0.3, 0, 60, "how often space seen to be empty is carved")
     carve_margin_voxels: float = _number(1.5, 0.5, 100, "seen through by more than this is empty ...")
     depth_noise_per_m: float = _number(0.006, 0, 1, "... plus this times depth squared: 3 sigma of a Kinect")
 
@@ -85,6 +86,11 @@ class SegmentConfig:
     groove_deg: float = _number(25.0, 1, 90, "geometric: surfaces that meet more hollow than this are two things")
     noise_per_m: float = _number(0.001, 0, 0.1, "geometric: noise of inverse depth in 1/m (1 mm at 1 m)")
     min_distinct: float = _number(0.15, 0, 1, "geometric: share of its outline that a thing stands out with")
+
+    @property
+    def takes_given(self) -> bool:
+        """Whether instances that somebody else found are used."""
+        return self.segmenter in ("auto", "given")
 
 
 @dataclass(frozen=True)

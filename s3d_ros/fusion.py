@@ -13,7 +13,7 @@ import open3d.core as o3c
 from s3d_ros.config import FusionConfig
 from s3d_ros.geometry import invert
 from s3d_ros.tiles import TileIndex, block_keys
-from s3d_ros.types import F32, I32, I64, U8, Frame
+from s3d_ros.types import F32, I32, I64, U8, Bools, Frame
 from s3d_ros.visibility import EmptySpace
 
 # Whole millimetres and 8-bit colour: Open3D's integer kernel takes half the time of the float one.
@@ -52,6 +52,8 @@ class Fusion:
         )
         self.index = TileIndex(self.block_m)
         self._dirty: set[int] = set()
+        self._last_ns: int | None = None
+        self._turn = 0
 
     def __len__(self) -> int:
         """Number of blocks allocated."""
@@ -69,17 +71,36 @@ class Fusion:
         max_m = float(depth_mm.max()) / DEPTH_SCALE + 1.0  # the frame assembler has cut the depth already
         trunc = self.config.truncation_voxels
         blocks = self._grid.compute_unique_block_coordinates(depth, K, T_camera_map, DEPTH_SCALE, max_m, trunc)
-        self._grid.integrate(blocks, depth, color.to(self._device), K, T_camera_map, DEPTH_SCALE, max_m, trunc)
         coords = blocks.cpu().numpy()
+        turn = self._whose_turn(blocks, coords, frame.stamp_ns)
+        if not turn.all():
+            if not turn.any():
+                return
+            blocks, coords = blocks[o3c.Tensor.from_numpy(turn).to(self._device)], coords[turn]
+        self._grid.integrate(blocks, depth, color.to(self._device), K, T_camera_map, DEPTH_SCALE, max_m, trunc)
         self.index.add(coords)
         self._dirty.update(block_keys(coords).tolist())
 
-    def carve(self, empty: EmptySpace) -> int:
+    def _whose_turn(self, blocks: o3c.Tensor, coords: I32, stamp_ns: int) -> Bools:
+        """Return which blocks (N, 3) take part, (N,): of a fast camera's frames each fuses every second block.
+
+        Two frames in ``block_period_s`` show nearly the same, and fusing is most of a frame's cost. New blocks, and
+        frames that come slower, wait for no turn.
+        """
+        is_fast = self._last_ns is not None and 0 <= stamp_ns - self._last_ns < self.config.block_period_s * 1e9
+        self._last_ns, self._turn = stamp_ns, 1 - self._turn
+        if not is_fast:
+            return np.ones(len(coords), bool)
+        _, known = self._grid.hashmap().find(blocks)
+        return np.asarray((coords.sum(axis=1) % 2 == self._turn) | ~known.cpu().numpy())
+
+    def carve(self, empty: EmptySpace, part: int = 0, parts: int = 1) -> int:
         """Let evidence fade where a frame looks through it; return the number of voxels that faded.
 
-        Three sights suffice to take a voxel off the surface, one doesn't.
+        Three sights suffice to take a voxel off the surface, one doesn't. part: only every ``parts``-th block.
         """
         coords = self.index.in_view(empty.frame.intrinsics, empty.T_camera_map, empty.far_m)
+        coords = coords[coords.sum(axis=1) % parts == part]
         if not len(coords):
             return 0
         probes = (coords[:, None, :] + _PROBES[None]) * np.float32(self.block_m)
@@ -87,7 +108,7 @@ class Fusion:
         coords = coords[through.reshape(len(coords), -1).any(axis=1)]
         if not len(coords):
             return 0
-        slots = self._slots(coords)
+        slots = self.slots(coords)
         weight, tsdf = self._gather("weight", slots), self._gather("tsdf", slots)
         flat = np.minimum(weight, self.config.max_weight).reshape(len(slots), -1)
         rows, voxels = np.nonzero((tsdf.reshape(flat.shape) < 0.99) & (flat > 0))
@@ -107,21 +128,31 @@ class Fusion:
 
     def inside_counts(self, coords: I32) -> tuple[I64, I64]:
         """Return how many voxels of each block (N,) lie inside of things, and how many are known at all."""
-        slots = self._slots(coords)
+        slots = self.slots(coords)
         known = self._gather("weight", slots) > self.weight_threshold
         inside = known & (self._gather("tsdf", slots) < 0)
         return inside.reshape(len(slots), -1).sum(axis=1), known.reshape(len(slots), -1).sum(axis=1)
 
-    def blocks(self, coords: I32) -> tuple[F32, F32, F32]:
-        """Return tsdf (N, B, B, B), weight (N, B, B, B) and colour (N, B, B, B, 3) in 0..255, axes z, y, x.
+    def slots(self, coords: I32) -> I64:
+        """Return where blocks (N, 3) are kept, (N,), -1 for those not allocated; good until the next ``integrate``."""
+        keys = o3c.Tensor.from_numpy(np.ascontiguousarray(coords, dtype=np.int32)).to(self._device)
+        slots, found = self._grid.hashmap().find(keys)
+        return np.where(found.cpu().numpy(), slots.cpu().numpy().astype(np.int64), -1)
 
-        Blocks that were never allocated have weight 0.
-        """
-        slots = self._slots(coords)
+    def blocks(self, slots: I64) -> tuple[F32, F32]:
+        """Return tsdf and weight (N, B, B, B) of blocks, axes z, y, x; where the slot is -1, the weight is 0."""
         known = np.maximum(slots, 0)
         tsdf, weight = self._gather("tsdf", known)[..., 0], self._gather("weight", known)[..., 0]
         weight[slots < 0] = 0
-        return tsdf, weight, self._gather("color", known)
+        return tsdf, weight
+
+    def colors(self, slots: I64, voxels: I64) -> F32:
+        """Return the colours (N, 3) in 0..255 of single voxels, each named by its block's slot and its place there."""
+        rows = slots * self.config.block_voxels**3 + voxels
+        values = self._grid.attribute("color").reshape((-1, 3))
+        if self._device.get_type() == o3c.Device.DeviceType.CPU:
+            return np.asarray(values.numpy()[rows])  # numpy() shares memory
+        return np.asarray(values[o3c.Tensor.from_numpy(rows).to(self._device)].cpu().numpy())
 
     def extract(self) -> tuple[F32, U8]:
         """Return the whole surface: points (N, 3) and colours (N, 3). Costs time with the size of the map."""
@@ -140,12 +171,6 @@ class Fusion:
         b = self.config.block_voxels
         z, y, x = np.meshgrid(*[np.arange(b, dtype=np.float32)] * 3, indexing="ij")
         return np.stack([x, y, z], axis=-1).reshape(-1, 3) * np.float32(self.config.voxel_size_m)
-
-    def _slots(self, coords: I32) -> I64:
-        """Return where in the value tensors the blocks are, (N,), -1 for those not allocated."""
-        keys = o3c.Tensor.from_numpy(np.ascontiguousarray(coords, dtype=np.int32)).to(self._device)
-        slots, found = self._grid.hashmap().find(keys)
-        return np.where(found.cpu().numpy(), slots.cpu().numpy().astype(np.int64), -1)
 
     def _gather(self, name: str, slots: I64) -> F32:
         values = self._grid.attribute(name)

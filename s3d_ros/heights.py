@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from s3d_ros.types import F32, I64
+from s3d_ros.types import F32
 
 _BIN_M = 0.05
 _LOW_M, _HIGH_M = -20.0, 60.0
@@ -31,22 +31,12 @@ class Heights:
             self._camera_m = [height_m, height_m]
         self._camera_m = [min(self._camera_m[0], height_m), max(self._camera_m[1], height_m)]
 
-    def count(self, tiles: set[tuple[int, int]], tile_of: I64, height_m: F32) -> None:
-        """Replace the heights of these tiles by those of points in them: tile (N, 2), height (N,)."""
-        names = {tile: i for i, tile in enumerate(sorted(tiles))}
+    def count(self, tile: tuple[int, int], height_m: F32) -> None:
+        """Replace the heights of a tile by those of the points in it, (N,)."""
         bins = np.clip(((height_m - _LOW_M) / _BIN_M).astype(np.int64), 0, _BINS - 1)
-        low = np.array(sorted(tiles), np.int64).min(axis=0)
-        span = np.array(sorted(tiles), np.int64).max(axis=0) - low + 1
-        table = np.zeros(span[0] * span[1], np.int64)
-        for (x, y), i in names.items():
-            table[(x - low[0]) * span[1] + y - low[1]] = i
-        local = tile_of - low
-        row = table[local[:, 0] * span[1] + local[:, 1]]
-        counts = np.bincount(row * _BINS + bins, minlength=len(names) * _BINS).reshape(len(names), _BINS)
-        for tile, i in names.items():
-            old = self._by_tile.get(tile)
-            self._total += counts[i] if old is None else counts[i] - old
-            self._by_tile[tile] = counts[i]
+        counts = np.bincount(bins, minlength=_BINS)
+        self._total += counts - self._by_tile.get(tile, 0)
+        self._by_tile[tile] = counts
 
     def settle(self, resolution_m: float) -> bool:
         """Find floor and ceiling anew; return whether there is enough to tell. A point stands for one cell."""

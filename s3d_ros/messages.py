@@ -37,6 +37,9 @@ class Role(enum.StrEnum):
     INSTANCES = "instances"
 
 
+IMAGES = (Role.COLOR, Role.DEPTH, Role.INSTANCES)  # what is large
+
+
 @dataclass(frozen=True)
 class StampedTransform:
     """T_parent_child (4, 4) at a stamp; ``child`` is empty where the message does not say whose pose it is."""

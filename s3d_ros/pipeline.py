@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,10 @@ from s3d_ros.visibility import EmptySpace
 
 _UP_SETTLED_S = 10.0  # up: auto is refined for so long
 _UP_CHANGE = np.cos(np.deg2rad(0.5))
-_VIEWS_MARKED_AT_ONCE = 8
+_CARVE_PARTS = 2  # so that no frame waits for all of it
+_STEP_NS = 33_000_000
+_MOST_STEPS = 30
+_MARKING_STEPS, _VIEWS_MARKED_AT_ONCE = 4, 2
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Pipeline:
         self.config = config
         self.segmenter = segmenter
         self.times = StageTimes()
+        self._scenes = SceneBuilder(config.map.frame_id)
         self.reset()
 
     def reset(self) -> None:
@@ -64,13 +69,16 @@ class Pipeline:
         self.objects = ObjectMap(c.objects, self.up)
         self.bev = BevMap(c.bev, self.surface, self.fusion.block_m, self.up)
         self.views = ViewSelector(c.views)
-        self._scenes = SceneBuilder(c.map.frame_id, getattr(self, "_scenes", None))
-        self._carving = Periodic(c.fusion.carve_period_s)
+        self._scenes.start_anew()
+        self._carving = Periodic(c.fusion.carve_period_s / _CARVE_PARTS)
+        self._carved = 0
         self._segmenting = Periodic(c.segment.period_s)
         self._looking = Periodic(c.views.period_s)
         self._drawing = Periodic(c.bev.period_s)
         self._snapping = Periodic(c.map.scene_period_s)
         self._first_ns: int | None = None
+        self._newest: Frame | None = None
+        self._chores = self._work()
 
     def process(self, frame: Frame, instances: Instances | None = None, is_new: bool = True) -> FrameResult:
         """Take in one frame, and the instances of it that are there.
@@ -84,34 +92,32 @@ class Pipeline:
                 self.fusion.integrate(frame)
             if self._carving.due(now_ns):
                 self._carve(frame)
-            if self._looking.due(now_ns):
-                with measure("views"):
-                    self.views.consider(frame, lift(frame, None, self.config.objects.stride))
         if instances is None and self.segmenter is not None and self._segmenting.due(now_ns):
             with measure("segment"):
                 instances = self.segmenter.segment(frame, self.up)
+        looks = is_new and self._looking.due(now_ns)
+        if looks or instances is not None:
+            with measure("lift"):
+                points = lift(frame, None if instances is None else instances.image, self.config.objects.stride)
+        if looks:
+            with measure("views"):
+                self.views.consider(frame, points)
         ids: dict[int, int | None] = {}
         if instances is not None:
             with measure("objects"):
-                ids = self.objects.observe(lift(frame, instances.image, self.config.objects.stride), instances)
+                ids = self.objects.observe(points, instances)
         with measure("boxes"):
             changed, removed = self.objects.refresh(now_ns)
-        scene = None
-        if is_new:
-            drew = self._drawing.due(now_ns)
-            if drew:
-                self._draw()
-            # Not both in one frame, if it can wait: that frame would come late.
-            if (not drew or self._snapping.overdue(now_ns)) and self._snapping.due(now_ns):
-                scene = self._snap(frame)
+        scene = self._renew(frame) if is_new else None
         return FrameResult(frame.index, now_ns, ids, instances, changed, removed, scene)
 
     def finish(self, last_frame: Frame | None = None) -> Scene:
         """Bring everything up to date, as at the end of a recording, and return the last scene."""
         if last_frame is not None:
             self.objects.refresh(last_frame.stamp_ns, everything=True)
-            self._draw()
-            self._snap(last_frame, every_view=True)
+            self.bev.update(self.surface.update())
+            self.views.mark(self.objects)
+            self._snap(last_frame)
         return self.scene()
 
     def scene(self) -> Scene:
@@ -126,20 +132,52 @@ class Pipeline:
         c = self.config.fusion
         with self.times.measure("carve"):
             empty = EmptySpace(frame, c.carve_margin_voxels * c.voxel_size_m, c.depth_noise_per_m)
-            self.fusion.carve(empty)
-            self.objects.look(empty)
-            self.bev.see(frame)
+            self.fusion.carve(empty, self._carved, _CARVE_PARTS)
+            if self._carved == 0:
+                self.objects.look(empty)
+                self.bev.see(frame)
+        self._carved = (self._carved + 1) % _CARVE_PARTS
 
-    def _draw(self) -> None:
-        with self.times.measure("surface"):
-            changed = self.surface.update()
-        with self.times.measure("bev"):
-            self.bev.update(changed)
+    def _renew(self, frame: Frame) -> Scene | None:
+        """Do some of the work on the whole map, a few milliseconds for each 30th of a second that has passed.
 
-    def _snap(self, frame: Frame, every_view: bool = False) -> Scene | None:
+        It is never done in one frame: that frame would come late, and those after it.
+        """
+        passed_ns = frame.stamp_ns - (self._newest or frame).stamp_ns
+        self._newest = frame
+        scene = None
+        for _ in range(int(np.clip(round(passed_ns / _STEP_NS), 1, _MOST_STEPS))):
+            scene = next(self._chores) or scene
+        return scene
+
+    def _work(self) -> Iterator[Scene | None]:
+        """Bring surface, bird's-eye view, markers and scene up to date, in turn, for ever; a short step each."""
+        measure = self.times.measure
+        while True:
+            assert self._newest is not None
+            if self._drawing.due(self._newest.stamp_ns):
+                with measure("surface"):
+                    self.surface.collect()
+                while self.surface.has_work:
+                    with measure("surface"):
+                        self.bev.note(self.surface.step())
+                    yield None
+                while self.bev.has_work:
+                    with measure("bev"):
+                        self.bev.step()
+                    yield None
+            if self._snapping.due(self._newest.stamp_ns):
+                for _ in range(_MARKING_STEPS):
+                    with measure("views"):
+                        self.views.mark(self.objects, _VIEWS_MARKED_AT_ONCE)
+                    yield None
+                yield self._snap(self._newest)
+            else:
+                yield None
+
+    def _snap(self, frame: Frame) -> Scene | None:
         """Make a new version of the scene if there is news."""
         with self.times.measure("scene"):
-            self.views.mark(self.objects, None if every_view else _VIEWS_MARKED_AT_ONCE)
             things = self.objects.snapshot()
             seen, origin = self.bev.seen_mask()
             area = floor_area_m2(

@@ -1,7 +1,5 @@
 """Versions of the scene: a new one only when there is news."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,11 +12,15 @@ _BEV_NEWS_CELLS, _BEV_NEWS_SHARE = 100, 0.004
 
 
 class SceneBuilder:
-    """Holds the current version. ``predecessor``: a builder whose versions go on being counted."""
+    """Holds the current version."""
 
-    def __init__(self, frame_id: str, predecessor: SceneBuilder | None = None) -> None:
-        version = 0 if predecessor is None else predecessor.current.map_version + 1
-        self.current: Scene = Scene(version, 0, frame_id, np.array([0.0, 0.0, 1.0]))
+    def __init__(self, frame_id: str) -> None:
+        self.current = Scene(-1, 0, frame_id, np.array([0.0, 0.0, 1.0]))
+
+    def start_anew(self) -> None:
+        """Forget the scene; its versions go on being counted."""
+        old = self.current
+        self.current = Scene(old.map_version + 1, 0, old.frame_id, np.array([0.0, 0.0, 1.0]))
 
     def update(
         self,

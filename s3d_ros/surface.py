@@ -9,10 +9,12 @@ import numpy as np
 
 from s3d_ros.fusion import Fusion
 from s3d_ros.tiles import block_keys
-from s3d_ros.types import F32, I32, U8, Bools
+from s3d_ros.types import F32, I32, I64, U8, Bools
 
 _NEWS_VOXELS = 4  # of the 512 of a block
-_CHUNK = 512  # blocks extracted at once: bounds the memory, and the time that Python's lock is held
+# A block and its neighbours towards +z, +y, +x: as the axes of the arrays come
+_UPPER = np.array([[0, 0, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0]], np.int32)
+_CHUNK = 256  # blocks extracted at once: bounds the memory, and the time that Python's lock is held
 
 
 class Surface:
@@ -23,32 +25,40 @@ class Surface:
         self._extracted: dict[int, tuple[int, int]] = {}  # voxels inside of things, and known ones, back then
         self._points: dict[int, F32] = {}
         self._colors: dict[int, U8] = {}
-
-    def reset(self) -> None:
-        self._extracted.clear()
-        self._points.clear()
-        self._colors.clear()
+        self._waiting: I32 = np.zeros((0, 3), np.int32)
 
     def update(self) -> list[int]:
-        """Extract what fusion changed since the last call; return the keys of the blocks that were looked at.
+        """Extract what fusion changed since the last call; return the keys of the blocks that were looked at."""
+        self.collect()
+        keys: list[int] = []
+        while len(self._waiting):
+            keys += self.step()
+        return keys
+
+    def collect(self) -> None:
+        """Note which blocks are to be extracted again; ``step`` does it.
 
         A block owns the crossings between its voxels and those towards its +x, +y, +z neighbours, so the -x, -y, -z
         neighbours of a changed block are looked at, too.
         """
         changed = self._fusion.take_dirty()
-        if not len(changed):
-            return []
-        changed = changed[self._really_changed(changed)]
-        if not len(changed):
-            return []
-        steps = np.array([[0, 0, 0], [-1, 0, 0], [0, -1, 0], [0, 0, -1]], np.int32)
-        around = (changed[:, None] + steps).reshape(-1, 3)
-        keys, first = np.unique(block_keys(around), return_index=True)
-        around = around[first]
-        for start in range(0, len(around), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            self._extract(around[part], keys[part].tolist())
-        return keys.tolist()
+        if len(changed):
+            changed = changed[self._really_changed(changed)]
+        waiting = np.concatenate([self._waiting, (changed[:, None] - _UPPER).reshape(-1, 3)])
+        self._waiting = waiting[np.unique(block_keys(waiting), return_index=True)[1]]
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a ``step`` has anything to do."""
+        return len(self._waiting) > 0
+
+    def step(self) -> list[int]:
+        """Extract some of the waiting blocks, a few milliseconds' work; return their keys."""
+        part, self._waiting = self._waiting[:_CHUNK], self._waiting[_CHUNK:]
+        keys: list[int] = block_keys(part).tolist()
+        if keys:
+            self._extract(part, keys)
+        return keys
 
     def _really_changed(self, coords: I32) -> Bools:
         """Return which blocks (N,) lie differently inside or outside of things than when they were last extracted.
@@ -87,24 +97,28 @@ class Surface:
         """Find the zero crossings of the signed distance along the three axes and put them where they cross."""
         config = self._fusion.config
         b, voxel_m = config.block_voxels, np.float32(config.voxel_size_m)
-        tsdf, weight, color = self._with_border(coords)
+        slots = self._fusion.slots((coords[:, None] + _UPPER).reshape(-1, 3)).reshape(-1, 4)  # own, +z, +y, +x
+        tsdf, weight = self._with_border(slots)
         seen = weight > self._fusion.weight_threshold
+        inside = tsdf < 0
         rows, points, colors = [], [], []
         here = (slice(None), slice(0, b), slice(0, b), slice(0, b))
         for axis in range(3):  # of the arrays: z, y, x
             there = tuple(slice(1, b + 1) if i == axis + 1 else s for i, s in enumerate(here))
-            a, c = tsdf[here], tsdf[there]
-            crossing = ((a < 0) != (c < 0)) & seen[here] & seen[there]
-            n, z, y, x = np.nonzero(crossing)
-            da, dc = a[n, z, y, x], c[n, z, y, x]
+            crossing = (inside[here] != inside[there]) & seen[here] & seen[there]
+            n, *zyx = np.unravel_index(np.flatnonzero(crossing), crossing.shape)
+            step = np.eye(3, dtype=np.int64)[axis]
+            beyond = [place + d for place, d in zip(zyx, step, strict=True)]
+            da, dc = tsdf[n, *zyx], tsdf[n, *beyond]
             share = da / np.where(da == dc, 1, da - dc)
-            local = np.stack([x, y, z], axis=1).astype(np.float32)
+            local = np.stack(zyx[::-1], axis=1).astype(np.float32)
             local[:, 2 - axis] += share
             rows.append(n)
             points.append((coords[n] * np.float32(b) + local) * voxel_m)
-            far = share > 0.5
-            step = np.eye(3, dtype=np.int64)[axis]
-            colors.append(color[n, z + far * step[0], y + far * step[1], x + far * step[2]])
+            far = share > 0.5  # the colour is that of the nearer voxel, which may be a neighbour's
+            z, y, x = (np.where(far, q, p) for p, q in zip(zyx, beyond, strict=True))
+            over = far & (beyond[axis] == b)
+            colors.append(self._fusion.colors(slots[n, np.where(over, axis + 1, 0)], ((z % b) * b + y % b) * b + x % b))
         row = np.concatenate(rows)
         order = np.argsort(row, kind="stable")
         split = np.searchsorted(row[order], np.arange(len(keys) + 1))
@@ -118,20 +132,16 @@ class Surface:
                 self._points[key] = all_points[start:end].copy()  # a view would keep the whole chunk alive
                 self._colors[key] = all_colors[start:end].copy()
 
-    def _with_border(self, coords: I32) -> tuple[F32, F32, F32]:
-        """Return tsdf, weight (N, B+1, B+1, B+1) and colour (.., 3) with the +x, +y, +z neighbours' first layers."""
+    def _with_border(self, slots: I64) -> tuple[F32, F32]:
+        """Return tsdf and weight (N, B+1, B+1, B+1) with the first layers of the neighbours: slots (N, 4)."""
         b = self._fusion.config.block_voxels
-        n = len(coords)
-        shape = (n, b + 1, b + 1, b + 1)
+        shape = (len(slots), b + 1, b + 1, b + 1)
         tsdf, weight = np.ones(shape, np.float32), np.zeros(shape, np.float32)
-        color = np.zeros((*shape, 3), np.float32)
         inner = (slice(None), slice(0, b), slice(0, b), slice(0, b))
-        tsdf[inner], weight[inner], color[inner] = self._fusion.blocks(coords)
+        tsdf[inner], weight[inner] = self._fusion.blocks(slots[:, 0])
         for axis in range(3):
-            step = np.zeros(3, np.int32)
-            step[2 - axis] = 1
-            t, w, c = self._fusion.blocks(coords + step)
+            t, w = self._fusion.blocks(slots[:, axis + 1])
             layer = tuple(b if i == axis + 1 else s for i, s in enumerate(inner))
             first = tuple(0 if i == axis + 1 else slice(None) for i in range(4))
-            tsdf[layer], weight[layer], color[layer] = t[first], w[first], c[first]
-        return tsdf, weight, color
+            tsdf[layer], weight[layer] = t[first], w[first]
+        return tsdf, weight

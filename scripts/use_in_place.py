@@ -48,7 +48,8 @@ COMMAND = """\
 #!{python}
 from s3d_ros.cli import app
 
-app()
+if __name__ == "__main__":  # spawned processes import this again
+    app()
 """
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from s3d_ros.geometry import quaternion
-from s3d_ros.offline.typestore import make_typestore
+from s3d_ros.typestore import make_typestore
 
 STORE = make_typestore()
 NS = 1_000_000_000

@@ -252,3 +252,17 @@ def write_truth(path: Path) -> None:
     }  # fmt: skip
     room = {"min": [0, 0, 0], "max": [4, 3, 2.5], "floor_area_m2": 12.0}
     path.write_text(json.dumps({"room": room, "objects": [table]}))
+
+
+def test_with_geometric_or_none_the_instances_of_a_recording_are_left_out(tmp_path: Path):
+    assert run("simulate", "office", "--out", tmp_path / "bag", "--size", "160x120", "--limit", 4).exit_code == 0
+    labels = {}
+    for name in ("given", "geometric", "none"):
+        command = ("replay", tmp_path / "bag", "--out", tmp_path / name, "--set", f"segment.segmenter={name}")
+        assert run(*command).exit_code == 0
+        rows = [json.loads(line) for line in (tmp_path / name / "tracks.jsonl").read_text().splitlines()]
+        objects = json.loads((tmp_path / name / "objects.json").read_text())["objects"]
+        labels[name] = (any(row["instances"] for row in rows), {o["label"] for o in objects} - {""})
+    assert labels["given"][0] and labels["given"][1]
+    assert not labels["geometric"][1]  # depth knows no names
+    assert labels["none"] == (False, set())

@@ -3,9 +3,11 @@
 import math
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -230,3 +232,16 @@ def test_executables_name_modules_that_exist(name: str, installed: Path):
     text = (installed / "lib" / "s3d_ros" / name).read_text()
     (module,) = re.findall(r"^from (s3d_ros\.[\w.]+) import \w+$", text, re.MULTILINE)
     assert module in module_names()
+
+
+@pytest.mark.parametrize(
+    "script", ["scripts/s3d", "scripts/mapper", "scripts/answerer", "scripts/detections_converter"]
+)
+def test_a_spawned_process_can_import_the_program_that_spawned_it(script: str):
+    """multiprocessing's spawn imports the main program under another name: that must not run it again."""
+    runpy.run_path(str(ROOT / script), run_name="__mp_main__")
+
+
+def test_the_command_in_the_virtual_environment_can_be_imported_too():
+    command = Path(sysconfig.get_path("scripts"), "s3d")
+    runpy.run_path(str(command), run_name="__mp_main__")

@@ -1,5 +1,7 @@
 """The core as a whole, on worlds whose answers are known by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from synthetic import BoxWorld, circle, look_at, room
@@ -176,3 +178,25 @@ def test_up_is_found_in_a_tilted_map():
     assert np.rad2deg(np.arccos(np.clip(scene.up @ tilt[:3, 2], -1, 1))) < 1.0
     table = next(o for o in scene.objects if o.label == "table")
     assert table.box.center == pytest.approx(tilt[:3, :3] @ truth("table3").center, abs=0.06)
+
+
+@pytest.mark.parametrize("period_ms", [33, 200, 1000])
+def test_the_scene_keeps_up_at_any_frame_rate_and_its_work_is_spread_over_frames(period_ms: int):
+    world, pipeline = BoxWorld(room(**THINGS)), Pipeline(Config())
+    seconds, seen = 6.0, []
+    poses = list(circle(60))
+    for i in range(int(seconds * 1000 / period_ms)):
+        now_ns = (i + 1) * period_ms * 1_000_000
+        frame, instances = world.frame(poses[int(now_ns / 1e9 / seconds * 40)], i)
+        frame, instances = dataclasses.replace(frame, stamp_ns=now_ns), dataclasses.replace(instances, stamp_ns=now_ns)
+        before = {k: len(v) for k, v in pipeline.times.seconds.items()}
+        result = pipeline.process(frame, instances)
+        done = {k for k, v in pipeline.times.seconds.items() if len(v) > before.get(k, 0)}
+        if period_ms == 33:
+            assert len(done & {"surface", "bev", "scene"}) <= 2  # collecting ends in the first step of the BEV
+        if result.scene is not None:
+            seen.append((now_ns, result.scene))
+    assert len(seen) >= 4 - (period_ms == 1000)
+    stamps = [stamp for stamp, _ in seen]
+    assert max(np.diff([0, *stamps])) <= 2.5e9
+    assert seen[-1][1].bev is not None and seen[-1][1].objects

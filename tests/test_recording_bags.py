@@ -17,8 +17,8 @@ from bag_writing import COLOR, DEPTH, INFO, NS, OPTICAL, at, merged, poses_along
 
 from s3d_ros.config import FramesConfig
 from s3d_ros.offline.recording import RecordingError, TopicNames, every_nth, open_recording
-from s3d_ros.offline.typestore import INSTANCES, make_typestore
 from s3d_ros.types import Frame
+from s3d_ros.typestore import INSTANCES, make_typestore
 
 T0 = 100 * NS
 SHARED_BAGS = Path(__file__).resolve().parents[2] / "shared" / "data" / "bags"

@@ -1,5 +1,7 @@
 """Fusion, carving and incremental extraction."""
 
+import dataclasses
+
 import numpy as np
 from scipy.spatial import cKDTree
 from synthetic import BoxWorld, circle, look_at, room
@@ -100,3 +102,44 @@ def test_an_empty_frame_is_nothing():
     assert len(fusion) == 0
     assert Surface(fusion).update() == []
     assert fusion.extract()[0].shape == (0, 3)
+
+
+def test_frames_of_a_fast_camera_take_turns_and_new_blocks_wait_for_none():
+    config = FusionConfig()
+    world = BoxWorld(room(**BOX))
+    T = look_at((0.8, 0.8, 1.5), (2.2, 2.2, 0.8))
+
+    def weights(period_ms: int, frames: int) -> np.ndarray:
+        fusion = Fusion(config)
+        for i in range(frames):
+            frame, _ = world.frame(T, i)
+            fusion.integrate(dataclasses.replace(frame, stamp_ns=(i + 1) * period_ms * 1_000_000))
+        coords = fusion.index.in_view(frame.intrinsics, np.linalg.inv(T), 6.0)
+        _, weight = fusion.blocks(fusion.slots(coords))
+        return weight.reshape(len(coords), -1).max(axis=1)
+
+    assert weights(33, 1).max() == 1  # a new block is fused at once
+    assert (weights(33, 1) > 0).sum() == (weights(100, 1) > 0).sum()
+    slow, fast = weights(100, 9), weights(33, 9)
+    assert slow.max() == 9
+    assert fast.max() == 5  # the first time, and then every second
+    assert fast[fast > 0].min() >= 5 - 1
+
+
+def test_a_step_is_short_and_all_steps_together_are_an_update():
+    fusion = Fusion(FusionConfig())
+    at_once, in_steps = Surface(fusion), Surface(fusion)
+    world = BoxWorld(room(**BOX))
+    for i, T in enumerate(circle(12)):
+        fusion.integrate(world.frame(T, i)[0])
+    dirty = fusion.take_dirty()
+    fusion.take_dirty = lambda: dirty  # type: ignore[method-assign]  # both look at the same changes
+    every = at_once.update()
+    in_steps.collect()
+    steps = []
+    while in_steps.has_work:
+        steps.append(in_steps.step())
+    assert len(steps) > 1
+    assert max(map(len, steps)) < len(every)
+    assert sorted(key for step in steps for key in step) == sorted(every)
+    np.testing.assert_array_equal(np.sort(in_steps.all()[0], axis=0), np.sort(at_once.all()[0], axis=0))

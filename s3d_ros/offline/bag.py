@@ -18,7 +18,7 @@ from s3d_ros.frames import FrameAssembler
 from s3d_ros.messages import MessageRouter, Role, frame_of
 from s3d_ros.offline.assembled import AssembledRecording, RecordingError
 from s3d_ros.offline.topics import TYPES, Topic, TopicError, TopicNames, Tree, choose_images, choose_pose
-from s3d_ros.offline.typestore import make_typestore
+from s3d_ros.typestore import make_typestore
 
 # So many messages of /tf are looked at to learn how the frames are connected.
 _TF_PROBE = 2000

@@ -167,7 +167,7 @@ def foretold(path: Path, console: Console) -> dict[str, Any]:
     recording = open_recording(path, config.frames)
     if not recording.z_up:
         config = config.with_values({"map.up": "auto"})
-    pipeline, plain = Pipeline(config), Fusion(replace(config.fusion, min_weight=3.0))
+    pipeline, plain = Pipeline(config), Fusion(replace(config.fusion, min_weight=3.0, block_period_s=0.0))
     with console.status(f"mapping {recording.name}"):
         for arrival in every_nth(recording, 10, held_out=True):
             pipeline.process(arrival.frame, None, arrival.is_new)

@@ -13,6 +13,7 @@ from s3d_ros.answer.geometric import GeometricAnswerer
 from s3d_ros.config import Config
 from s3d_ros.offline.answers import answer_all, read_questions
 from s3d_ros.offline.recording import Recording, RecordingError, TopicNames, open_recording
+from s3d_ros.offline.rendered import RenderedWriter
 from s3d_ros.offline.report import write_report
 from s3d_ros.offline.run import RunWriter
 from s3d_ros.pipeline import Pipeline
@@ -29,17 +30,19 @@ def replay(
     *,
     questions: Path | None = None,
     topics: TopicNames | None = None,
+    rendered: bool = False,
     progress: Progress | None = None,
 ) -> Scene:
     """Run a recording (rosbag2 or dataset folder) through the pipeline; write the run; return the last scene.
 
+    rendered: also note what the map shows in each frame, for ``s3d evaluate``.
     Raises RecordingError when there is nothing that can be mapped in it, RunError when ``out`` is in use,
     QuestionsError for a bad questions file, ConfigError.
     """
     config = config or Config()
     asked = read_questions(questions) if questions else []
     recording = open_recording(path, config.frames, topics)
-    return run_recording(recording, out, config, asked=asked, progress=progress)
+    return run_recording(recording, out, config, asked=asked, rendered=rendered, progress=progress)
 
 
 def run_recording(
@@ -48,6 +51,7 @@ def run_recording(
     config: Config,
     *,
     asked: list[tuple[str, Question]] | None = None,
+    rendered: bool = False,
     progress: Progress | None = None,
 ) -> Scene:
     """As ``replay``, for a recording that is open."""
@@ -55,14 +59,20 @@ def run_recording(
         config = config.with_values({"map.up": "auto"})
     pipeline = Pipeline(config, make_segmenter(config.segment, recording.has_instances))
     writer = RunWriter(out)
+    shown = RenderedWriter(out, config.objects.stride) if rendered else None
     started = time.perf_counter()
     frames, last = 0, None
     per_frame_s: list[float] = []
     for arrival in recording:
         begin = time.perf_counter()
-        result = pipeline.process(arrival.frame, arrival.instances, arrival.is_new)
+        if not (arrival.is_new or config.segment.takes_given):
+            continue
+        instances = arrival.instances if config.segment.takes_given else None
+        result = pipeline.process(arrival.frame, instances, arrival.is_new)
         per_frame_s.append(time.perf_counter() - begin)
         writer.frame(arrival.frame, result.instances, result.instance_ids)
+        if shown is not None and arrival.is_new:
+            shown.frame(arrival.frame, pipeline.objects.ids_at)
         frames, last = frames + int(arrival.is_new), arrival.frame
         if progress:
             progress(frames, recording.frame_count)
@@ -73,7 +83,9 @@ def run_recording(
     scene = pipeline.finish(last)
     report = _report(pipeline, recording, frames, per_frame_s, time.perf_counter() - started, scene, last)
     points, colors = pipeline.fusion.extract()
-    writer.finish(scene, points, colors, report)
+    writer.finish(scene, points, colors, report, ids=pipeline.objects.ids_at(points))
+    if shown is not None:
+        shown.close()
     if asked:
         answers = answer_all(asked, scene, GeometricAnswerer())
         (out / "answers.json").write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n")

@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 from s3d_ros.markers import draw, draw_bev
 from s3d_ros.types import (
     F32,
+    I32,
     U8,
     Bev,
     Frame,
@@ -23,6 +24,10 @@ from s3d_ros.types import (
     SceneObject,
     ViewFrame,
 )
+
+
+CLOUD_IDS = "cloud_ids.npy"
+_NOT_IN_EVERY_RUN = (CLOUD_IDS, "rendered.jsonl")  # those of an older run must not be taken for this one's
 
 
 class RunError(ValueError):
@@ -37,8 +42,8 @@ class RunWriter:
         if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "tracks.jsonl").exists())):
             raise RunError(f"{out} exists and is no run; give another --out, or remove it")
         (out / "frames").mkdir(parents=True, exist_ok=True)
-        for old in (out / "frames").glob("*.jpg"):
-            old.unlink()
+        for old in (*(out / "frames").glob("*.jpg"), *(out / name for name in _NOT_IN_EVERY_RUN)):
+            old.unlink(missing_ok=True)
         self.out = out
         self._tracks = open(out / "tracks.jsonl", "w", encoding="utf-8")  # noqa: SIM115 open for the whole run
         self._first_ns: int | None = None
@@ -47,15 +52,28 @@ class RunWriter:
         """Append what was published for one frame."""
         if self._first_ns is None:
             self._first_ns = frame.stamp_ns
-        found = [] if instances is None else [_track_of(instances.image, n, i) for n, i in ids.items()]
-        line = {"stamp_ns": frame.stamp_ns, "frame": frame.index, "instances": found}
+        found = [] if instances is None else [{"id": i, **track_mask(instances.image, n)} for n, i in ids.items()]
+        self.line(frame.stamp_ns, frame.index, found)
+
+    def line(self, stamp_ns: int, index: int, found: list[dict[str, Any]]) -> None:
+        """Append a line of ``tracks.jsonl``. found: {id, bbox, mask} of each instance."""
+        line = {"stamp_ns": stamp_ns, "frame": index, "instances": found}
         self._tracks.write(json.dumps(line, separators=(",", ":")) + "\n")
         self._tracks.flush()
 
     def finish(
-        self, scene: Scene, points: F32, colors: U8, report: dict[str, Any], first_ns: int | None = None
+        self,
+        scene: Scene,
+        points: F32,
+        colors: U8,
+        report: dict[str, Any],
+        first_ns: int | None = None,
+        ids: I32 | None = None,
     ) -> None:
-        """Write everything that stands at the end. first_ns: of the first frame, where none was written."""
+        """Write everything that stands at the end. first_ns: of the first frame, where none was written.
+
+        points: (N, 3) of the surface; colors: (N, 3); ids: (N,) the object that each belongs to, 0 for none.
+        """
         self._tracks.close()
         first_ns = first_ns or self._first_ns or 0
         objects = [_object_json(o, first_ns) for o in scene.objects]
@@ -76,6 +94,8 @@ class RunWriter:
             },
         )
         write_ply(self.out / "cloud.ply", points, colors)
+        if ids is not None:
+            np.save(self.out / CLOUD_IDS, np.asarray(ids, dtype=np.int32))
         if scene.bev is not None:
             write_bev(self.out, scene.bev, scene)
         for view in scene.views:
@@ -174,12 +194,12 @@ def load_scene(run: Path) -> Scene:
         raise RunError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
-def _track_of(image: np.ndarray, number: int, object_id: int | None) -> dict[str, Any]:
+def track_mask(image: np.ndarray, number: int) -> dict[str, Any]:
+    """Return {bbox, mask} of one instance of an image (H, W), as they stand in ``tracks.jsonl``."""
     mask = image == number
     rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     box = coco_mask.toBbox(rle).astype(int).tolist()
     return {
-        "id": object_id,
         "bbox": box,
         "mask": {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")},
     }

@@ -10,6 +10,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
+import s3d_ros.ros.cores  # noqa: F401  before Open3D
 from s3d_ros.config import Config
 from s3d_ros.frames import FrameAssembler
 from s3d_ros.messages import Role
@@ -19,7 +20,7 @@ from s3d_ros.ros.inputs import Inputs
 from s3d_ros.ros.mapping_worker import MappingWorker
 from s3d_ros.ros.node_parameters import ANSWERER, CONVERTER, MAPPER
 from s3d_ros.ros.publishing import ScenePublisher
-from s3d_ros.ros.running import run, steady_timer
+from s3d_ros.ros.running import Heartbeat, run, steady_timer
 from s3d_ros.ros.segment_process import SegmentProcess
 from s3d_ros.ros.status import Status
 from s3d_ros.types import Frame
@@ -39,7 +40,7 @@ class MapperNode(Node):
             FrameAssembler(
                 config.frames,
                 map_frame=config.map.frame_id,
-                expect_instances=config.segment.segmenter in ("auto", "given"),
+                expect_instances=config.segment.takes_given,
             ),
             self._pipeline,
             self._on_frame,
@@ -55,9 +56,11 @@ class MapperNode(Node):
             image_transport=values["image_transport"],
             pose_type=values["pose_type"],
             pose_source=config.frames.pose_source,
+            instances=config.segment.takes_given,
         )
         self._status = Status(self._worker, self._inputs.topics, self._inputs.has_publisher)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATUS)
+        self.heartbeat = Heartbeat(self)
         steady_timer(self, 1.0, self._on_timer)
         self.create_service(Trigger, "reset", self._on_reset, callback_group=ReentrantCallbackGroup())
         self._publisher.start_map(self._pipeline.scene())
@@ -97,7 +100,8 @@ class MapperNode(Node):
             message=self._status.summary,
             hardware_id="s3d",
             values=[KeyValue(key=key, value=value) for key, value in values.items()]
-            + [KeyValue(key="published", value=str(self._publisher.published))],
+            + [KeyValue(key="published", value=str(self._publisher.published))]
+            + [KeyValue(key=key, value=value) for key, value in self.heartbeat.values().items()],
         )
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()

@@ -13,11 +13,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from s3d_ros.frames import FrameAssembler
-from s3d_ros.messages import MessageRouter, Role
+from s3d_ros.messages import IMAGES, MessageRouter, Role
 from s3d_ros.pipeline import FrameResult, Pipeline
 from s3d_ros.types import Arrival, Frame, Instances
 
-IMAGES = (Role.COLOR, Role.DEPTH, Role.INSTANCES)
 MAX_IMAGES = 240  # that wait to be paired: two seconds of three streams at 30 Hz, with room
 SETTLE_S = 1.0  # without a new frame: the map is brought up to date, as at the end of a recording
 IDLE_S = 0.05  # how often the thread looks for instances from elsewhere when nothing arrives

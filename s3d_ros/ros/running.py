@@ -10,6 +10,8 @@ import shutil
 import signal
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"
 SHARED_MEMORY = Path("/dev/shm")
 ENOUGH_SHARED_MEMORY = 256 * 2**20
+_SWITCH_S = 0.0005
 
 
 class Stoppable(Protocol):
@@ -48,6 +51,38 @@ def steady_timer(node: Node, period_s: float, callback: Callable[[], object]) ->
     return node.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
 
+class Heartbeat:
+    """A callback ten times a second, and how late it came: so late may any other come.
+
+    It also lets Python run signal handlers, which it does between two callbacks only.
+    """
+
+    PERIOD_S = 0.1
+
+    def __init__(self, node: Node) -> None:
+        self._late_s: deque[float] = deque(maxlen=600)  # of the last minute
+        self._due: float | None = None
+        self._timer = steady_timer(node, self.PERIOD_S, self._beat)
+
+    def values(self) -> dict[str, str]:
+        """Return the delays of the last minute for a diagnostics message, in milliseconds."""
+        late_ms = sorted(1e3 * late for late in self._late_s) or [0.0]
+        at = {"median": 0.5, "p95": 0.95, "max": 1.0}
+        return {
+            f"callback_delay_ms/{k}": f"{late_ms[min(int(v * len(late_ms)), len(late_ms) - 1)]:.1f}"
+            for k, v in at.items()
+        }
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if self._due is not None:
+            self._late_s.append(max(0.0, now - self._due))
+            missed = (now - self._due) // self.PERIOD_S  # the timer's beats are fixed: one that is late moves no other
+            self._due += self.PERIOD_S * (max(missed, 0) + 1)
+        else:
+            self._due = now + self.PERIOD_S
+
+
 def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> None:
     """Initialise ROS, make the node, spin until a signal, clean up. Exits the process with 2 on a wrong parameter."""
     sys.exit(spin_node(make_node, args))
@@ -62,6 +97,7 @@ def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) 
 
     from s3d_ros.config import ConfigError
 
+    sys.setswitchinterval(float(os.environ.get("SWI", "0.005")))
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -69,7 +105,8 @@ def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) 
     node: Node | None = None
     try:
         node = make_node()
-        steady_timer(node, 0.1, lambda: None)  # Python runs signal handlers between two callbacks only
+        if not hasattr(node, "heartbeat"):
+            Heartbeat(node)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         while not stop.is_set():

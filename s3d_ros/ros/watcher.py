@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,16 @@ from s3d_ros.types import F32, U8
 class Watcher(SceneClient):
     """Knows what a planner can know: it needs nothing but the topics and the service."""
 
-    def __init__(self, namespace: str = "/s3d") -> None:
-        super().__init__(namespace, name="watcher")
+    def __init__(self, namespace: str = "/s3d", *, scenes: bool = True) -> None:
+        """scenes: as for SceneClient; receiving pictures costs as much as a third of a core."""
+        super().__init__(namespace, scenes=scenes, name="watcher")
         self.is_mapper_there = False
         self.frames = 0  # that the mapper told of
         self.first_ns = self.newest_ns = 0  # stamps of the first and the newest of them, 0 before there is one
         self.played = 0  # frames of which a player told on /clock
         self.delays_s: list[float] = []  # from that moment to the frame's array of objects
         self._played_at: dict[int, float] = {}  # by stamp
+        self._told: deque[int] = deque(maxlen=500)
         self._cloud: tuple[F32, U8] | None = None
         self._cloud_subscription: Any = None
         self._node.create_subscription(Clock, "/clock", self._on_clock, QoSProfile(depth=100))
@@ -53,8 +56,9 @@ class Watcher(SceneClient):
     def _on_objects(self, msg: SceneObjectArray) -> None:
         self.is_mapper_there = True
         stamp = conversions.stamp_ns(msg.header.stamp)
-        if not msg.full and stamp != self.newest_ns:
+        if not msg.full and stamp not in self._told:  # what came later of an earlier frame is no new one
             self.frames += 1
+            self._told.append(stamp)
             self.first_ns, self.newest_ns = self.first_ns or stamp, stamp
             if (began := self._played_at.pop(stamp, None)) is not None:
                 self.delays_s.append(time.perf_counter() - began)

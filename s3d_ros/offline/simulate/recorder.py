@@ -11,8 +11,8 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 
 from s3d_ros.geometry import invert, quaternion
 from s3d_ros.offline.simulate.config import SimulateConfig
-from s3d_ros.offline.typestore import INSTANCES, make_typestore
 from s3d_ros.types import F64, Frame, Instances
+from s3d_ros.typestore import INSTANCES, make_typestore
 
 CAMERA = "camera_color_optical_frame"
 BASE = "base_link"

@@ -1,4 +1,4 @@
-"""Message types for reading and writing bags without ROS."""
+"""Message types for reading and writing serialized messages without ROS: those of bags, and live images."""
 
 from __future__ import annotations
 
