@@ -36,6 +36,8 @@ def slots(text: str, lexicon: Lexicon = LEXICON) -> Slotted:
         ("1. Go 2. [please fill in] 3. Go", "stepmark go stepmark blankturn stepmark go"),
         ("is it chair 2. Then", "is it chair 2 . then"),
         ("go, then ___, go", "go , then blankturn , go"),
+        ("go, <turn left or right?>, go {fill in} go", "go , blankturn , go blankturn go"),
+        ("of [the bed, sofa] i.e. which", "of [ the bed , sofa ] that is which"),
         ("<OBJ012>", "< obj 012 >"),
         ("bed -> sofa → tv", "bed -> sofa -> tv"),
     ],
@@ -98,6 +100,7 @@ def test_a_label_of_the_map_wins_over_a_synonym() -> None:
         ("the chair that is nearest to me", " the nearest @0 ", ["chair"]),
         ("the two chairs", " the two @0 ", ["chair"]),
         ("is there light", " is there light ", []),
+        ("the chair\nanswer", " the @0 ~ answer ", ["chair"]),
     ],
 )
 def test_slots(text: str, slotted_text: str, words: list[str]) -> None:
@@ -191,6 +194,10 @@ def test_broken_options(given: tuple[str, ...]) -> None:
         (" which @0 is located near the @1 ", View()),
         (" looking at the @0 , the @1 and the @2 , which is closest to the @3 ", View()),
         (" how far is the @0 from the @1 facing the @2 ", View(1, 2, loose=True)),
+        (" the view from the @0 towards the @1 , is the @2 left ", View(0, 1)),
+        (" with the @0 as my position and the @1 as what i face , is the @2 left ", View(0, 1)),
+        (" a robot at the @0 ~ its camera faces the @1 ~ is the @2 left ", View(0, 1, loose=True)),
+        (" how far is the @0 from the person standing at the @1 ", View(1, loose=True)),
     ],
 )
 def test_stated_viewpoints(text: str, view: View) -> None:

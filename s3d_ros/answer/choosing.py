@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from s3d_ros.answer.asked import Asked
+from s3d_ros.answer.language import ARROW
 from s3d_ros.answer.mentions import Mention
 from s3d_ros.answer.refusal import Refusal
 from s3d_ros.types import ErrorCode, SceneObject
 
-_AROUND_MENTIONS = frozenset("the a an and then or to , ~ first second third finally last is comes next one".split())
+_AROUND_MENTIONS = frozenset(
+    "the a an and then or to , ~ first second third finally last is comes next one".split() + [ARROW]
+)
 
 
 def option_mentions(asked: Asked) -> list[list[Mention]]:

@@ -36,9 +36,11 @@ _CARRIERS = [
         r"according to (?:you|map|your map|scene)|(?:these are |from the )?frames (?:a )?video",
         r"based on (?:map|your map|video|scene|what you (?:saw|have seen|know))",
         r"(?:go ahead and|work out|figure out|find out|calculate|determine|estimate|compute|identify|state|report"
-        r"|specify|provide|name|give|tell|say)(?= (?:how|what|which|where|whether|if|distance|size|length|number|count"
+        r"|specify|provide|name|give|tell|say|decide|express|judge|indicate|establish|assess|reconstruct)(?= (?:how"
+        r"|what|which|where|whether|if|distance|size|length|number|count"
         r"|area|order|direction|height|width|gap|longest|largest|biggest|greatest|maximum|minimum|shortest|smallest"
-        r"|total|combined|overall|floor|room|object|first|full|exact|approximate|straight|sequence|turns?|missing|@))",
+        r"|total|combined|overall|floor|room|object|first|full|exact|approximate|straight|sequence|turns?|missing"
+        r"|@))",
     )
 ]
 _WHETHER = re.compile(
@@ -54,12 +56,26 @@ _ANSWER_WORDS = words(
     "please answer respond reply select choose pick use give your output write return provide only just state with"
     " using in by a an the single one word phrase number numeric numerical value letter letters option options choice"
     " choices from given directly correct right appropriate response following as of and or nothing else integer"
+    " 's question questions so finally then after thinking simple short only must my your do any add further reasoning"
     " best is be should either yes no to me it for unit units answers brief short keep exact plain no text"
     " explanation all list below above these that is out what you think which fits most likely ,"
 ).union(UNITS, AREA_UNITS)
 # "An object is to my back if I would have to turn at least 135 degrees": explains the words for directions.
 _RULE = re.compile(
     r"(?<=[~,])(?: (?!~|,|@)\S+)* (?:135|cartesian|quadrants plane|positive y|y axis)(?: (?!~|@)\S+)*(?= ~)"
+)
+_RULE_SENTENCE = re.compile(r"(?<=~)(?= [^~@]*\b(?:135|cartesian|quadrants?|origin|y axis|axes|axis) )[^~@]*(?=~)")
+# A turn that is taken, and a question, are no such rule.
+_NO_RULE = re.compile(
+    r" (?:(?:and|then|now|next|after|before|having|first|i|you|we|please|just|so|if|when) )*"
+    r"(?:turn|turns|turned|turning|rotate|rotated|rotating|spin|swivel|go|walk)\b"
+    r"(?!.* (?:at least|more|over|beyond|further|exceeds?|counts?) )"
+)
+
+
+# "Should several rooms be shown, ..." is a condition, no question.
+_INVERTED = re.compile(
+    r"(?<=[~,]) should(?= (?:several|multiple|more than one|more|two|there|any|you|video|the video)\b[^~@]*,)"
 )
 
 
@@ -69,8 +85,12 @@ def without_rules(text: str) -> str:
     def unless_it_asks(match: re.Match[str]) -> str:
         return " " if _ANSWER_WORDS.issuperset(match[0].split()) else match[0]
 
-    text = _HOW_TO_ANSWER.sub(unless_it_asks, tidy(f" ~{text}~ "))
-    return tidy(_RULE.sub("", text))
+    def unless_it_acts(match: re.Match[str]) -> str:
+        return match[0] if _NO_RULE.match(match[0]) or " what " in match[0] or " which " in match[0] else " "
+
+    text = _INVERTED.sub(" if", _HOW_TO_ANSWER.sub(unless_it_asks, tidy(f" ~{text}~ ")))
+    text = tidy(_RULE_SENTENCE.sub(unless_it_acts, text))
+    return tidy(_RULE.sub(lambda match: match[0] if _NO_RULE.match(match[0]) else "", text))
 
 
 def without_carriers(text: str) -> str:

@@ -16,12 +16,13 @@ PER_SQUARE_METRE = {"m2": 1.0, "ft2": 1 / 0.3048**2}
 
 BLANK = "blankturn"  # a gap to fill in
 STEP = "stepmark"  # "2." in a list of steps
+ARROW = "arrowmark"  # "->"
 
 _CONTRACTIONS = [
     (r"\bwon't\b", "will not"),
     (r"\bwere i to\b", "if i"),
-    (r"\bwere i to\b", "if i"),
-    (r"\bwere i to\b", "if i"),
+    (r"\bi\.\s?e\.", " that is "),
+    (r"\be\.\s?g\.", " such as "),
     (r"\bwere i to\b", "if i"),
     (r"\bcan't\b|\bcannot\b", "can not"),
     (r"n't\b", " not"),
@@ -36,11 +37,18 @@ _CONTRACTIONS = [
     (r"s\((?:s|es)\)", "s"),  # shoes(s)
     (r"(\w)\((?:s|es)\)", r"\1s"),  # chair(s)
 ]
+# What may stand in the brackets of a gap: "[please fill in]", "<turn left, right or back?>", "(?)".
+_IN_A_GAP = (
+    r"(?:\b(?:please|fill|filled|in|insert|turn|turns|turning|action|choose|select|pick|your|blank|gap|missing|step"
+    r"|move"
+    r"|direction|which|what|way|here|the|a|one|to|be|is|left|right|back|around|or|answer|unknown|tbd)\b"
+    r"|[?_.…:,/\s'-])"
+)
 _BLANKS = (
-    r"\[\s*(?:please\s+)?(?:fill|insert|turn|action|choose|blank|your)?[^\]@\d]{0,60}\]"
-    r"|<\s*(?:blank|fill(?:[\s-]*in)?|turn|action|\?+)\s*>"
-    r"|\(\s*(?:turn\s*\?*|\?+|_+|\.{2,}|blank|fill(?:[\s-]*in)?)\s*\)|_{2,}"
-    r"|\bturn\s*\?+(?=\s*[,;])"
+    rf"\[{_IN_A_GAP}{{0,40}}\]|<{_IN_A_GAP}{{1,40}}>|\{{{_IN_A_GAP}{{0,40}}\}}"
+    r"|\(\s*(?:please\s+)?(?:turn\s*\?*|\?+|_+|\.{2,}|…|blank|gap|insert|(?:fill|choose|insert)(?:[\s-]*(?:in"
+    r"|turn))?)\s*\)"
+    r"|_{2,}|\bturn\s*\?+(?=\s*[,;])|(?<=\bturn)\s+[xyz]\b"
 )
 _UNITS = [
     (r"\b(?:square|sq\.?)\s*-?(?:met(?:re|er)s?|m)\b|\bm\s?\^\s?2|\bm2\b|\bsqm\b"
@@ -71,6 +79,7 @@ def tokenize(text: str) -> list[str]:
     """Return the tokens of a sentence: words, numbers and punctuation, in order."""
     text = plain(text)
     text = re.sub(_BLANKS, f" {BLANK} ", text)
+    text = re.sub(r"[{}]", ",", text)
     text = _mark_steps(text)
     text = _OPEN_STEP.sub(rf"\1 {BLANK} ", text)
     for found, instead in _CONTRACTIONS:

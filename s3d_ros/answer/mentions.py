@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from s3d_ros.answer.language import tokenize
+from s3d_ros.answer.language import ARROW, tokenize
 from s3d_ros.answer.lexicon import RESERVED, forms, labels_for, synonyms
 
 _NEAREST = ("nearest", "closest", "nearby")
@@ -26,7 +26,11 @@ _OFTEN_NO_THING = frozenset("light iron throw display remote book mirror bath sc
 _BEFORE_NO_THING = frozenset("there how you i we they much enough more".split())
 _HAVE = ("have", "take", "having", "taking")
 _COUNTS = {"two": 2, "both": 2, "2": 2}
-_WRITTEN = {**dict.fromkeys(".?!;\n", "~"), **dict.fromkeys((",", ":", "(", ")", "[", "]", "/", "-", "–", "—"), ",")}
+_WRITTEN = {
+    **dict.fromkeys(".?!;\n", "~"),
+    **dict.fromkeys((",", ":", "(", ")", "[", "]", "/", "-", "–", "—"), ","),
+    "->": ARROW,
+}
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class Lexicon:
         """
         if tokens[i] in _OFTEN_NO_THING and i > 0 and tokens[i - 1] in _BEFORE_NO_THING:
             return None  # "is there light", "how remote is it"
+        if tokens[i] in ("pan", "pans") and i > 0 and tokens[i - 1] == "camera":
+            return None
         if i > 1 and tokens[i] in ("bath", "shower") and tokens[i - 1] == "a" and tokens[i - 2] in _HAVE:
             return None
         best: tuple[int, str, bool] | None = None
@@ -205,7 +211,7 @@ def _nearest_to_me(mentions: list[Mention], out: list[str]) -> tuple[list[Mentio
 
     text = _NEAREST_TO_ME.sub(taken, text)
     text = _NEAREST_ONE_TO_ME.sub(r" nearest @\g<k>", text)
-    return mentions, text.split()
+    return mentions, [token for token in text.split(" ") if token]  # a new line is a token, too
 
 
 def _assemble(tokens: Sequence[str], mentions: Sequence[Mention]) -> Slotted:

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from s3d_ros.answer.cleaning import without_carriers, without_rules
-from s3d_ros.answer.language import AREA_UNITS, BLANK, STEP, UNITS, pattern, tokenize, words
+from s3d_ros.answer.language import AREA_UNITS, ARROW, BLANK, STEP, UNITS, pattern, tokenize, words
 from s3d_ros.answer.mentions import Lexicon, Mention, Slotted, slotted
 from s3d_ros.answer.options import Option, read_options
+from s3d_ros.answer.several import without_several
 from s3d_ros.answer.viewpoint import View, take_view
 from s3d_ros.types import Question, Situation
 
-FILLERS = words("a an the this that these those is are was were be do does did of 's there please , ~")
+FILLERS = words("a an the this that these those is are was were be do does did of 's there please , ~").union({ARROW})
 _POLAR = words("is are was were do does did can could will would has have am should may might any")
 
 # What bounds a question to the map and to now; the map is all that there is to ask about.
@@ -35,17 +36,24 @@ _MODIFIERS = re.compile(r"(?<= )(?:the|an?|this|that|these|those)((?: (?!the |~|
 _NO_MODIFIERS = words(
     "of is are was were be to from and or than nearest two both different individual separate distinct on by near"
     " at in as with about until till behind under above over below beside facing past between for has does do did"
-    f" {STEP} {BLANK} toward towards into objects things items categories category following four three five"
-    " overall total separates separate have"
+    f" {STEP} {BLANK} {ARROW} toward towards into objects things items categories category following four three five"
+    " overall total separates separate have shows show gives lists"
 )
 _POINTED_AT = re.compile(r"(?<= )(my|your|his|her|our|their|this|that|these|those)(?= (?:nearest |two )?@)")
 _RECORDED = re.compile(
-    r"\b(?:video|clip|footage|recording|film|tour|walkthrough|scan|seen|see|saw|visible|view|sight\w*|appear\w*|show\w*"
+    r"\b(?:video|clip|footage|recording|film|tour|walkthrough|scan|seen|see|saw|visible|view|sight\w*|appear\w*"
+    r"|show\w*"
     r"|spotted|detected|found|count\w*|captured|recorded|observed|noticed|mapped|first|robot|camera|scann?ed)\b"
 )
 # "How many can you see now" is about the eye, not about the map.
 _SEEN_NOW = re.compile(r"\b(?:see|visible|view)\b.* (now|currently|from here|at (?:the )?moment)(?= )")
 _COMPOUND = re.compile(r"(?<= )@(\d+) (?=(?:nearest )?@\d)")
+# Whoever stands in the map is no viewer: "is the person on the @0 to my left".
+_SOMEBODY = re.compile(
+    r" (?:is|are|was|does|do|will|would|did|from|between) (?:the |an? |any |that )?(person|people|somebody|someone"
+    r"|anybody|anyone|man"
+    r"|woman|child|who)(?= (?!see\b|say\b|find\b|count\b))"
+)
 _PAST = re.compile(r"@\d+ (?:that|which|who) (was|were|has|had|did)(?= )")
 # Of a chair "standing by the door" says no more than "by the door"; of a person it is a posture, which no box tells.
 _POSTURE = re.compile(
@@ -69,6 +77,7 @@ class Parsed:
     text: slotted (see mentions.py); "could you tell me" and the like are taken out, "~" stands for the
     stated viewpoint. whole: slotted, with nothing taken out. groups: slots listed together. units: those
     asked for, "m", "cm", "m2" ... option_parts: what each option names, slotted like the text.
+    closest_counts: it says that of several of a kind the closest counts.
     """
 
     text: str
@@ -80,6 +89,7 @@ class Parsed:
     options: tuple[Option, ...]
     option_parts: tuple[Slotted, ...]
     situation: Situation | None
+    closest_counts: bool = False
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -115,6 +125,7 @@ class Parsed:
         out = [w for w in adjectives if w not in _NO_MODIFIERS]
         out += [self.mentions[int(k)].word for k in _COMPOUND.findall(self.text)]  # "the bath mat"
         out += [posture for k, posture in _POSTURE.findall(self.text) if self._is_alive(int(k))]
+        out += _SOMEBODY.findall(self.text)
         out += _POINTED_AT.findall(self.text) + _PAST.findall(self.text)
         out += _SEEN_NOW.findall(self.whole)
         if not self.view and not _RECORDED.search(self.whole):
@@ -127,7 +138,14 @@ def parse(question: Question, lexicon: Lexicon, ids: Mapping[int, object]) -> Pa
     stem, options = read_options(question.text, question.options)
     main = slotted(tokenize(stem), lexicon, ids)
     names = {**UNITS, **AREA_UNITS}
-    text, view = take_view(without_carriers(without_rules(main.text)))
+    parts = tuple(slotted(tokenize(o.text), lexicon, ids) for o in options)
+
+    def again(slot: int) -> bool:
+        named = [m for k, m in enumerate(main.mentions) if k != slot] + [m for part in parts for m in part.mentions]
+        return any(m.labels == main.mentions[slot].labels for m in named)
+
+    text, closest_counts = without_several(without_rules(main.text), again)
+    text, view = take_view(without_carriers(text))
     return Parsed(
         text=without_carriers(text),
         whole=main.text,
@@ -136,8 +154,9 @@ def parse(question: Question, lexicon: Lexicon, ids: Mapping[int, object]) -> Pa
         view=view,
         units=frozenset(names[w] for w in main.text.split() if w in names),
         options=options,
-        option_parts=tuple(slotted(tokenize(o.text), lexicon, ids) for o in options),
+        option_parts=parts,
         situation=question.situation,
+        closest_counts=closest_counts,
     )
 
 

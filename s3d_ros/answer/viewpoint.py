@@ -11,12 +11,17 @@ from dataclasses import dataclass
 
 from s3d_ros.answer.language import pattern, words
 
-_WHO = r"(?:i|you|we|somebody|someone|one|person|robot|myself|yourself|me|it|camera|observer|viewer)"
+_WHO = (
+    r"(?:i|you|we|they|somebody|someone|anyone|one|person|robot|myself|yourself|me|it|camera|observer"
+    r"|viewer)(?: who| that)?"
+)
 _POSE = (
     r"(?:stand|stands|stood|standing|sit|sits|sat|sitting|seated|positioned|position|placed|located|situated"
-    r"|stationed|parked|start|starts|started|starting|begin|begins|began|beginning|stop|stopped|waiting|wait"
+    r"|stationed|parked|commence|commences|commencing|start|starts|started|starting|begin|begins|began|beginning"
+    r"|stop|stopped|waiting|wait|set|sets"
+    r"|setting|leave|leaves|leaving|depart|departs|departing|find|finds|found"
     r"|go|went|walk|walked|move|moves|moved|moving|put|place|being|step|stepped|walking|going|lying|lie)"
-    r"(?: off| out| up| over)?"
+    r"(?: (?:my|your|its|the) (?:journey|trip|route|way|tour|walk))?(?: off| out| up| over)?"
 )
 _PLACE = (
     r"(?: right| directly| just| close| back| out| here| there| over)*"
@@ -28,34 +33,60 @@ _LOOKING = (
     r"|headed|heading|gazing|staring|aimed|directed|watching|viewing|face|look|turn|gaze|turns|facing is)"
 )
 _TO = (
-    r"(?: my gaze| my eyes| myself| yourself| straight| directly| right| now| around| round| over| out| across"
-    r"| to face)*(?: at| to| toward| towards| in direction| on| onto| into)?"
+    r"(?: my gaze| my eyes| myself| yourself| straight| directly| right| now| around| round| over| out| across| ahead"
+    r"| so that i face| so that you face| to face)*(?: at| to| toward| towards| in direction| on| onto| into)?"
 )
+_SPOT = r"(?:position|place|location|spot|point|pose|standpoint|viewpoint|origin)"
 _LOOK = r"(?:look|face|turn|facing|looking)"
 
 _CLAUSES = {
     # "looking from the @0 to the @1"
     "from to": (
+        r"(?:(?:in|take|taking|with|given|for) )?(?:view|gaze|line sight) from (@)(?: out| over)*"
+        r" (?:to|toward|towards|at|onto) (@)",
         rf"(?:{_LOOKING}|seen|viewed) from (@)(?: over| across| out| straight)*(?: to| toward| towards| at) (@)",
     ),
     # "seen from the @0", "from the point of view of someone standing at the @0"
     "seen": (
-        r"(?:as )?(?:seen|viewed|looking|observed|watching|judged) (?:from|by someone at)(?: where| someone at"
+        r"(?:as )?(?:seen|viewed|looking|observed|watching|judged) (?:from|by (?:someone|me|you|us|somebody) (?:at"
+        r"|by|near|next to))(?: where| someone at"
         r"| perspective)? (@)",
-        r"(?:from )?(?:perspective|viewpoint|vantage point|point view)(?: somebody| someone| person| robot| is)?"
+        r"(?:from )?(?:perspective|viewpoint|standpoint|vantage point|point view)(?!\s,\s(?:is|are|do|does|would"
+        r"|which|what|where)\b)"
+        r"(?: somebody| someone| person| robot| is)?"
         r"(?: standing| stood| sitting| positioned)?(?: at| by| from| near| beside| next to)* (@)",
     ),
     # "I am standing by the @0", "put yourself at the @0", "my position is the @0"
     "standing": (
         rf"(?:{_WHO}(?: am| are| is| was| were| have| has| had| would be| could be| will| to)? )?"
         rf"(?:just |now |currently |then )?{_POSE}(?: {_WHO})?(?:{_PLACE}| from(?: where)?) (@)",
-        rf"(?:go|walk|move|step|drive) to (@)(?= (?:and |then |, )*{_LOOK})",
+        rf"(?:{_WHO} )?(?:go|walk|move|step|drive)(?: over| up| across)? to (@)(?= (?:and |then |, )*{_LOOK})",
         rf"(?:navigate|drive|travel|get|route|path|way|trip|heading|head) from (@)(?= (?:and |, )*{_LOOK})",
-        rf"{_WHO} (?:am|are|is|was|were)(?: robot| now| currently)?{_PLACE} (@)",
-        rf"(?:imagine|picture|suppose|put|place|consider|have) (?:me|myself|yourself|you|us|someone|robot){_PLACE} (@)",
+        rf"{_WHO} (?:am|are|is|was|were|be)(?: robot| now| currently)?{_PLACE} (@)",
+        rf"(?:having taken|taking)(?: up)? (?:position|place|stand|spot){_PLACE} (@)",
+        rf"{_WHO} leaves? (@)|(@) is where (?:i|you|we) (?:am|are|stand|sit|start|begin)(?: standing| sitting)?",
+        rf"{_WHO} (?:take|takes|took|have|has|hold|with)(?: up)? (?:position|place|stand|standpoint"
+        rf"|spot){_PLACE} (@)",
+        rf"(?:{_WHO} )?(?:stand|standing|stood|positioned|am|are)(?: right)? where (@) (?:is|stands)",
+        r"(?:with |have |having |has )(@)(?: right| directly| just)* (?:beside|next to|near|by)(?: me| you| us| it)",
+        r"(?:with |have |having |has )(@) (?:at|by|on) (?:my|your|its|their) side",
+        r"(?:my|your|its|their) feet(?: are)? (?:at|by|on|next to|beside) (@)",
+        rf"(?:with |take |taking |using |consider |use )?(@) as (?:(?:my|your|its|their|starting|start"
+        rf"|current) )*{_SPOT}(?: view| vision)?",
+        r"(?:coordinate system|coordinates|axes|frame)(?: is)? cent(?:red|ered) (?:on|at|in) (@)",
+        rf"(?:start|starting )?(?:{_SPOT}|standing|standing at|start|stood at|at|from)\s,\s(?:(?:at|by|next to"
+        rf"|beside|near) )?(@)",
+        rf"(?:imagine|picture|suppose|put|place|consider|have) (?:me|myself|yourself|you|us|someone"
+        rf"|robot){_PLACE} (@)",
         r"(?:start|starting|begin|beginning)(?: point| position| place)?(?: is)? (@)",
-        r"(?:my|your|its|starting|start|current) (?:position|place|location|spot|point)(?: is)?(?: at| by| beside)?"
-        r"(?: center| centre)? (@)",
+        rf"(?:(?:my|your|its|their|'s|starting|start|current|initial|present) )+{_SPOT}(?: is)?"
+        rf"(?:{_PLACE})?(?: center| centre)? (@)",
+    ),
+    # "... to someone standing at the @0"
+    "someone": (
+        r"(?:for|as|to|from|of|by|around|let|given|consider|imagine|suppose|with)? ?(?:somebody|someone|anyone"
+        r"|person|observer"
+        rf"|viewer|robot)(?: who| that| which)?(?: is| be)?(?: {_POSE})?{_PLACE} (@)",
     ),
     # "with my back to the @0"
     "away": (
@@ -65,10 +96,31 @@ _CLAUSES = {
     ),
     # "facing the @1", "with the @1 in front of me", "my eyes on the @1"
     "facing": (
-        rf"(?:{_WHO} (?:am |are |is |was |were )?)?(?:now |then )?{_LOOKING}{_TO} (@)",
-        r"(?:with|have|having|has) (@)(?: right| straight| directly)*(?: in front| ahead| before)(?: me| you| us| it)?",
-        r"(?:with )?(?:my|your|its|his|our) (?:front|face|eyes|gaze|nose|head|body|attention|view)(?: is| are)?"
-        r"(?: fixed| turned| pointed| pointing| directed)?(?: on| to| toward| towards| at) (@)",
+        rf"(?:{_WHO} (?:am |are |is |was |were )?|who (?:is )?|which (?:is )?)?(?:now |then |initially "
+        rf"|first )?{_LOOKING}{_TO} (@)",
+        rf"{_WHO} turns? so that {_WHO} (?:face|faces|look at|looks at) (@)",
+        r"and (@)(?: right| straight| directly)* ahead(?=\s[,~])",
+        r"(@)(?: right| straight| directly)* ahead (?:me|you|it|us|robot)",
+        r"what (?:i|you|we) (?:see|have|look at|face)(?: right| straight| directly)*(?: ahead| in front| before)?"
+        r"(?: me| you| us)? is (@)",
+        r"(?:with )?(@)(?: right| directly)? (?:before|in)(?: my| your| its)? (?:me|you|us|it|view|sight)(?=\s[,~])",
+        r"with (?:clear |direct |full )?view (@)",
+        r"in front (?:me|you|us|it|robot|camera)(?: there)? is (@)",
+        r"(?:with )?(@) as (?:(?:my|your|its|their) )?(?:what (?:i|you) (?:face|look at|see)|direction view"
+        r"|view direction"
+        r"|heading|front|viewing direction|facing direction|thing faced|what is faced|object faced)",
+        r"(@) is what (?:i|you|we) (?:am |are )?(?:face|facing|look at|looking at|see|seeing)",
+        r"(?:my |your |its |their )?(?:orientation|heading|gaze|view direction|viewing direction|direction view"
+        r"|line sight|view)"
+        r"(?: is| goes| points)?(?: directed| turned| fixed| pointed)?(?:\s,|\sis|\sto|\stoward|\stowards|\sat"
+        r"|\son) (?:to |towards? |at )?(@)",
+        r"(?:with|have|having|has) (@)(?: right| straight| directly)*(?: in front| ahead| before)(?: me| you| us"
+        r"| it)?",
+        r"(?:with )?(?:my|your|its|his|our|their|one 's|'s)?"
+        r" ?(?:front|face|eyes|gaze|nose|head|body|attention|view|camera|lens|chest)(?: is| are)?"
+        r"(?: (?:fixed|turned|pointed|pointing|directed|aimed|points|looks|goes|trained))?(?: on| to| toward"
+        r"| towards| at) (@)",
+        r"(?:my|your|its|his|our|their) (?:camera|face|head|body|front|lens) faces (@)",
         rf"(@) is(?: right| straight| directly)*(?: in front| ahead)(?: {_WHO})?",
         rf"{_WHO} (?:can )?see (@)",
     ),
@@ -80,20 +132,29 @@ _CLAUSES = {
         r"(?:at|by|beside|next to|near|from)(?: center| centre| position)? (@)(?: and| ,)* with (@)"
         r"(?: right| straight| directly)*(?: in front| ahead| before)(?: me| you| us| it)?",
     ),
+    # "@0 (facing @1) -> ..."
+    "heading": (r"(?:(?<=^\s)|(?<=~\s))(@)\s, facing (@)",),
     # "to get from the @0"
     "travel": (
-        r"(?:get|gets|go|goes|going|navigate|navigating|drive|drives|travel|travels|route|path|way|trip|heading)"
-        r"(?: robot| me| you| it| us)? from (@)",
+        r"(?:get|gets|go|goes|going|navigate|navigating|drive|drives|travel|travels|route|path|way|trip|heading"
+        r"|journey|instructions|directions|plan"
+        r"|guide|lead|bring"
+        r"|take|steer|send|direct)(?: robot| me| you| it| us)? from (@)",
     ),
     # "From the @0, ..."
-    "from": (r"(?:from|at|by|beside|position)(?: where| center| centre| middle| position)? (@)",),
+    "from": (
+        r"(?:from|at|by|beside|position)(?: beside| next to| near| by| at)?(?: where| center| centre| middle"
+        r"| position)? (@)",
+    ),
 }
+_PRONOUN = re.compile(r"(?:i|you|we|one|they|someone|somebody)\b")
 _PATTERNS = {name: [pattern(p) for p in group] for name, group in _CLAUSES.items()}
 
 # What may stand before a clause that states a viewpoint, and words that may come between.
 _TAKEN = "§"  # stands for a clause that was taken out, until all are
 _OPENERS = words(
     f"~ {_TAKEN} , if when while once after as and suppose supposing imagine imagining picture assume assuming say"
+    f" pretend"
     " given now with then but so where because having be"
 )
 _BETWEEN = words("that the a an me you i we us there robot")
@@ -115,7 +176,7 @@ CLAUSE_WORDS = words(
     "if when while suppose supposing imagine imagining assume assuming say picture let us as with i you we am are is"
     " was were be being robot camera person someone somebody one me my myself your yourself now just currently that"
     " so and then given where perspective viewpoint view point first once having after orientation from located want"
-    " position"
+    " position their observer viewer standpoint"
 )
 
 
@@ -147,12 +208,17 @@ def take_view(text: str) -> tuple[str, View]:
 
 
 def _take(text: str) -> tuple[str, View]:
-    rest, both = _first("from to", text)
-    if both:
-        return rest, View(both[0], both[1])
+    for name in ("from to", "heading"):
+        rest, both = _first(name, text)
+        if both:
+            return rest, View(both[0], both[1])
     rest, at = _first("seen", text, strict=False)
     if not at:
         rest, at = _first("standing", text)
+    loose = False
+    if not at:
+        rest, at = _first("someone", text, strict=False)
+        loose = bool(at)
     rest, away = _first("away", rest)
     rest, facing = _first("facing", rest)
     if not at and not facing:
@@ -165,7 +231,7 @@ def _take(text: str) -> tuple[str, View]:
     if not at:
         rest, at = _first("from", rest)
     first = [found[0] if found else None for found in (at, facing, away)]
-    return rest, View(at=first[0], facing=first[1], away=first[2])
+    return rest, View(at=first[0], facing=first[1], away=first[2], loose=loose)
 
 
 def _first(name: str, text: str, strict: bool = True) -> tuple[str, tuple[int, ...]]:
@@ -188,7 +254,8 @@ def _states(name: str, text: str, match: re.Match[str], strict: bool) -> bool:
     if name == "both":
         return True
     if name == "facing":  # not "the @0 is facing the @1", nor "looking at the @0 and the @1, which ..."
-        return not _A_THING_DOES.search(before) and not _IN_A_LIST_OR_PAIR.match(text, match.end())
+        does = _A_THING_DOES.search(before) and not _PRONOUN.match(match[0])
+        return not does and not _IN_A_LIST_OR_PAIR.match(text, match.end())
     return not _IN_A_LIST.match(text, match.end())
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from s3d_ros.answer.asked import Asked
 from s3d_ros.answer.choosing import candidates, letter_of, option_mentions
 from s3d_ros.answer.kind import Kind
-from s3d_ros.answer.language import words
+from s3d_ros.answer.language import pattern, words
 from s3d_ros.answer.mentions import Mention
 from s3d_ros.answer.refusal import Refusal
 from s3d_ros.answer.wording import ME, PLAIN
@@ -21,11 +21,20 @@ FULL_SURENESS_M = 0.1  # ahead of the next; closer calls lose confidence, down t
 
 _NEAR = ("closest", "nearest", "closer", "nearer")
 _FAR = ("farthest", "furthest", "farther", "further", "distant", "longest", "largest", "greatest")
+_SHORT = "shortest|smallest|least|lowest|minimum|minimal"
+_LONG = "longest|greatest|largest|maximum|maximal"
+_LENGTH = "distances?|gaps?|separations?|way|space|measure|measurements?|straight lines?|number metres"
 _CUE = (
     r"(?:(?:closest|nearest)(?! (?:points?|edges?|surfaces?|sides?|parts?))|closer|nearer|farthest|furthest|farther"
     r"|further|most distant|least distant"
-    r"|(?:shortest|smallest|least|minimum|minimal|longest|greatest|largest) (?:distance|gap|separation|way)"
-    r"|distance (?:to|from) @ (?:is )?(?:shortest|smallest|least)|least far|less far)"
+    rf"|(?:{_SHORT}|{_LONG}) (?:tape )?(?:{_LENGTH})|least far|less far)"
+)
+# "Which distance to the @0 is smallest", "ranked by distance, which comes first": the words stand apart.
+_CUES = (
+    rf"(?:{_CUE[3:-1]}|(?:{_LENGTH})(?=(?: \S+)* (?:{_SHORT}|{_LONG}))"
+    rf"|(?:{_SHORT}|{_LONG})(?=(?: (?!points?|edges?|sides?|@)\S+)* (?:{_LENGTH}))"
+    rf"|(?:rank\w*|sort\w*|order\w*|list\w*)(?=(?: \S+)* by(?: \w+)? (?:{_LENGTH})(?: \S+)* first)"
+    rf"|minimi[sz]es (?:{_LENGTH}))"
 )
 
 
@@ -46,19 +55,47 @@ def closest(asked: Asked) -> Answer | None:
     named = _named(asked, slots)
     if named is None or (len(slots) > 1 and not any(set(slots) <= set(g) for g in parsed.groups)):
         return None
-    target = asked.one(reference) if reference is not None else None
+    if reference is None and not parsed.view and not _CUE_TOGETHER.search(parsed.text):
+        return None  # "which line of the book is the shortest"
+    targets = _targets(asked, reference)
+    target = targets[0] if targets else None
     try:
         pool = candidates(asked, named) if named else asked.world.objects
     except Refusal as refusal:
         raise _with_best_known(asked, refusal, target) from None
-    far = parsed.has(*_FAR) and not parsed.has("least")
+    said = set(_NEAR_TO_FAR.sub(" ", parsed.text).split())
+    far = not said.isdisjoint(_FAR) and "least" not in said
     if target is not None:
-        pool = [o for o in pool if o is not target]
-        return _reply(asked, pool, asked.world.distances(target, pool), name_of(target), [target], "", far)
+        pool = [o for o in pool if all(o is not t for t in targets)]
+        far_off = np.min([asked.world.distances(t, pool) for t in targets], axis=0)
+        if parsed.closest_counts and named:
+            pool, far_off = _one_of_each(asked, named, pool, far_off)
+        whom = name_of(target) if len(targets) == 1 else asked.mention(reference or 0).word
+        return _reply(asked, pool, far_off, whom, targets, "", far)
     here = asked.standpoint()
     pool = [o for o in pool if o is not here.place]
     used = [here.place] if here.place else []
     return _reply(asked, pool, asked.world.distances_from(here, pool), "you", used, here.words, far)
+
+
+def _targets(asked: Asked, reference: int | None) -> list[SceneObject]:
+    """Return what is measured to, [] for the viewpoint; several where the question lets the closest of them count."""
+    if reference is None:
+        return []
+    return asked.all(asked.mention(reference)) if asked.parsed.closest_counts else [asked.one(reference)]
+
+
+def _one_of_each(
+    asked: Asked, named: Sequence[Mention], pool: Sequence[SceneObject], distances: F64
+) -> tuple[list[SceneObject], F64]:
+    """Keep the closest object of each thing named: what is farthest goes by these."""
+    kept = set()
+    for mention in named:
+        own = {o.id for o in asked.all(mention)}
+        ranked = [int(i) for i in np.argsort(distances, kind="stable") if pool[int(i)].id in own]
+        kept.update(ranked[:1])
+    rows = sorted(kept)
+    return [pool[i] for i in rows], distances[rows]
 
 
 def _reply(
@@ -134,34 +171,54 @@ def _named(asked: Asked, slots: Sequence[int]) -> list[Mention] | None:
     return [] if said <= _ANYTHING else None  # not "the closest you have been to the sofa"
 
 
-_HOW_FAR = re.compile(r"\bhow (?:far|close|near|big|long|many|much)\b")
+_HOW_FAR = re.compile(r"(?<!compare )(?<!by )\bhow (?:far|close|near|big|long|many|much)\b")
+_CUE_TOGETHER = pattern(_CUE)
+_NEAR_TO_FAR = re.compile(r"(?:nearest|closest) to (?:the )?(?:farthest|furthest|most distant)")  # a ranking
 _REFERENCES = [
     re.compile(p)
     for p in (
-        r"@(\d+) (?:'s|has) (?:the |as |its |a )*(?:closest|nearest|farthest|furthest)",
+        r"@(\d+) (?:'s|has) (?:the |as |its |a )*(?:closest|nearest|farthest|furthest)(?! points?| edges?)",
         r"(?:with|using|taking|for) (?:the |an? )?@(\d+)(?: as| ,)",
+        r" (?:target|reference|anchor)(?: object| item| thing| point)?(?: is)?(?: ,)* (?:the |an? )?@(\d+)",
+        r" (?:consider|interested in|think of|there is) (?:the |an? )?@(\d+)(?! ,| and| or)",
         rf" {_CUE}(?: @\d+)?(?: (?!to |from |of |@)\S+){{0,4}} (?:away )?(?:to|from) (?:the |an? )?@(\d+)",
         r"(?:closest|nearest|nearer) (?:the |an? )?@(\d+)",  # "which stands nearest the door"
     )
 ]
 # "What is the closest thing to the @0" and no more: then anything may be the answer.
 _ANYTHING = words(
-    "which what where is are find name show tell list the object objects thing things item items one of all any other"
-    " every everything from to in on me my i us robot camera here map room scene closest nearest farthest furthest most"
-    " distant lies stands sits located placed positioned neighbour neighbor has have a an with shortest smallest least"
+    "which what where is are find name show tell list the object objects thing things item items one of all any"
+    " other every everything from to in on me my i us robot camera here map room scene closest nearest farthest"
+    " furthest most distant lies stands sits located placed positioned neighbour neighbor has have a an with"
+    " shortest smallest least"
     " longest greatest largest distance gap , ~ 's its it there that among between as by am"
 )
 CLOSEST = Kind(
     "relative distance",
     closest,
-    asks=(_CUE,),
+    asks=(_CUES,),
     reads=PLAIN + " located lies lying sits stands standing positioned situated distance distances shortest smallest"
-    " least longest greatest largest minimum minimal gap separation point points edge edges surface surfaces side sides"
-    " neighbour neighbor neighbours neighbors away far close near nearest closest closer nearer farthest furthest"
-    " farther further distant candidates physically spatially straight line whose box boxes boundingbox four three two"
-    " five out rest nearby position location proximity spot neighbouring adjacent"
-    " set group possibilities off most",
-    phrases=(r"(?:all |than )?(?:others|(?:any |all )?other (?:objects|things|items|ones|one|two|three))",),
+    " least longest greatest largest minimum minimal gap separation point points edge edges surface surfaces side"
+    " sides neighbour neighbor neighbours neighbors away far close near nearest closest closer nearer farthest"
+    " furthest farther further distant candidates physically spatially straight line whose box boxes boundingbox"
+    " four three two five out rest nearby position location proximity spot neighbouring adjacent set group"
+    " possibilities off most candidate target reference only itself separated space distances separations"
+    " gaps lowest maximal maximum",
+    phrases=(
+        r"rank(?=.* from(?: nearest| closest)? to)|is first(?= [,~])",
+        rf"(?:rank|ranks|ranked|ranking|sort|sorted|order|ordered|list|listed|arranged)(?=(?: \S+)* (?:{_LENGTH}))",
+        r"(?:come|comes|coming|is|be|reach|reached)(?: out)? first|distance wise|@ minimi[sz]es|(?:comes"
+        r"|come) closest",
+        r"(?:listed |given )?(?:below|above)(?! @)|(?:with )?that in mind|if i want|smallest number metres"
+        r"|in distance"
+        r"|be first to be (?:met|reached)|went outward|going outward|from(?: nearest| closest)? to (?:farthest"
+        r"|furthest)",
+        r"going from|object closest|draw(?:n|ing)?|which line|(?:you|i|we) can (?:choose|pick|select)|interested in"
+        r"|belongs to|tape measure|(?:after|having) (?:seeing"
+        r"|seen|watching|watched)|would need",
+        r"how far(?=.* (?:nearest|closest|nearer|closer|farthest|furthest))",
+        r"(?:all |than )?(?:others|(?:any |all )?other (?:objects|things|items|ones|one|two|three))",
+    ),
     mentions=(0, 12),
     polar=None,
 )

@@ -90,32 +90,43 @@ _WISHED = re.compile(
 # "How much carpet", "the number of the door": no counting, as "how much chairs" and "number of chairs" are.
 _NO_NUMBER = re.compile(r" (?:how much|(?:number|total|amount) (?:of )?the) ")
 _HOW_MANY = (
-    " what is the how many much number count counts counted counting tally headcount total amount exact exactly precise"
-    " precisely roughly about approximately instances in on this these those room rooms scene house flat apartment"
-    " place"
-    " map video footage clip recording home space walkthrough tour film scan layout environment "
-    " exist exists existing appear appears appearing shown"
-    " or and i you we us me from category categories would could can do did if ask"
-    " asks asked find found see saw seen view visible robot camera overall all any present together"
-    " altogether talking say spot spotted detect detected observed noticed recorded mapped identified up there here at"
-    " so far already ever ones one give tell know answer figure whole entire combined various across throughout that"
-    " which think guess estimate estimated looking look pieces curious please quick sum result"
+    " what is the how many much number count counts counted counting tally headcount total amount exact exactly"
+    " precise precisely roughly about approximately instances in on this these those room rooms scene house flat"
+    " apartment place map video footage clip recording home space walkthrough tour film scan layout environment "
+    " exist exists existing appear appears appearing shown or and i you we us me from category categories would"
+    " could can do did if ask asks asked find found see saw seen view visible robot camera overall all any present"
+    " together altogether talking say spot spotted detect detected observed noticed recorded mapped identified up"
+    " there here at so far already ever ones one give tell know answer figure whole entire combined various across"
+    " throughout that which think guess estimate estimated looking look pieces curious please quick sum result"
 )
 COUNT = Kind(
     "counting",
     count,
     asks=(
-        r"(?:how (?:many|much)(?: them)?(?: different| individual| separate| distinct)?"
-        r"(?: instances| examples| units| items| objects| pieces)? @"
+        r"(?:how (?:many|much)(?: them)?(?: different| individual| separate| distinct| unique)?"
+        r"(?: instances| examples| units| items| objects| pieces| members)?(?: (?:category|kind|type|class))? @"
         r"|(?:number|count|total|quantity|tally|amount|headcount(?: on)?)(?: up)?(?: for)?"
-        r"(?: individual| separate| all)? @|(?:count|counted|counting|tally|total)(?: up| out)?(?: all| every| each)? @"
-        r"|how many (?:objects|things|items) (?:are|is) @|@ (?:count|tally|total)"
-        r"|@(?: ~|(?: in| on)(?: room| scene| map| video))* how many|how many are there @)",
+        r"(?: individual| separate| all)? @|(?:count|counted|counting|tally|total)(?: up| out)?(?: all| every| each"
+        r"| distinct| different| separate)? @"
+        r"|how many (?:objects|things|items)(?: (?:in|inside) (?:room|scene|video|map|house|place)| here)? (?:are"
+        r"|is) @|@ (?:count|tally|total)"
+        r"|@(?: ~|(?: in| on)(?: room| scene| map| video))*(?: what is)? (?:how many|number|count|total)"
+        r"|how many are there @)",
     ),
     reads=_HOW_MANY,
     phrases=(
         r"(?:i|you|we) (?:count|counted) (?:every|each) @",
-        r"if (?:someone|somebody|i) (?:asked|asks|ask)(?: you| me)?|for me|looking around|do a|make a|@ objects",
+        r"if (?:someone|somebody|i) (?:asked|asks|ask)(?: you| me)?|for me|looking around|do a|make a|@ objects"
+        r"|how many objects",
+        r"as whole|(?:can|could|do) (?:you|i|we|one) (?:identify|recognise|recognize|make out|tell apart)"
+        r"|would (?:someone|somebody|person|one|you|i|viewer) count|camera (?:captures?|films?|shows?|sees?)",
+        r"without(?: counting)?(?: any)?(?: one| them)? (?:twice|double)|(?:count |counting )?each(?: one"
+        r"| them)? (?:only|just) once|as whole number",
+        r"(?:make|made|makes) out|com(?:e|es|ing) across|came across|(?:walk|walked|walking|go|going"
+        r"|went) (?:through|around)"
+        r"|(?:after|having) (?:seen|seeing|watched|watching)|over (?:course|video|whole video)|(?:have "
+        r"|has )?been (?:captured|shown|filmed|counted)"
+        r"|to(?= how many)|does total come|(?:do|would|will) (?:you|i|one) get(?: when)?",
         r"to be (?:found|seen)|(?:had|have) to count|(?:turn|turns|show|shows|come) up",
         r"(?:(?:your )?map|room|scene|place|house|home|flat|apartment|video|clip|footage|scan|it|there)"
         r" (?:have|has|had|hold|holds|got|contain|contains|include|includes|show|shows)",

@@ -31,6 +31,12 @@ _NOT_A_DIRECTION = re.compile(
     r" (?:to|on|at|in|left|right|behind|there|above|near|directly|straight)\b"
 )
 _A_TURN_TAKEN = re.compile(r"\ba (?:left|right)\b")
+# "Then I turn around. Is it left or right": that is no longer the viewpoint stated.
+_TURNED_AROUND = re.compile(
+    r"(?:(?:~|,|and|then|once|after|when|if)(?: i| you| we| having| they)?(?: then| now)?)"
+    r" (?:turn|turns|turned|turning|rotate|rotated|spin|spun)(?: (?:all|the|way|myself|yourself|right))*"
+    r" (?:around|round|back|about)(?= (?:~|,|and|once|by) )(?! , (?:turn |to |or )*(?:left|right))"
+)
 _IS_THERE = re.compile(r"^[ ~,]*(?:is|are|was|were) there ")
 _WHICH_WAY = re.compile(
     r"\b(?:which|what|where|how)\b[^~]*(?<!right) (?:side|direction|way|quadrant|hand|turn|rotate)\b|\bwhere\b[^~]*@"
@@ -91,7 +97,11 @@ def direction(asked: Asked) -> Answer | None:
 def _asks_direction(asked: Asked) -> bool:
     """Tell "is it left or right", "which way is it" from "is it on my left" and from "turn left"."""
     parsed = asked.parsed
-    if _NOT_A_DIRECTION.search(parsed.text) or (len(parsed.slots) == 1 and _BESIDE_A_THING.search(parsed.text)):
+    if (
+        _TURNED_AROUND.search(parsed.text)
+        or _NOT_A_DIRECTION.search(parsed.text)
+        or (len(parsed.slots) == 1 and _BESIDE_A_THING.search(parsed.text))
+    ):
         return False
     if parsed.options:
         return True
@@ -148,16 +158,18 @@ def _choice(asked: Asked, name: str) -> str:
 
 
 _DIRECTIONS = (
-    " left right back behind rear front ahead forward forwards backward backwards around straight side sides direction"
-    " directions way quadrant quadrants relative respect compared relation located turn rotate appears lies lying"
-    " sits positioned position situated stands standing placed toward towards perspective over"
-    " diagonally hand spot expect location whereabouts describes describe described four"
-    " three two terms orientation oriented pointing rather view viewpoint degrees angle spatially words quarter using"
+    " left right back behind rear front ahead forward forwards backward backwards around straight side sides"
+    " direction directions way quadrant quadrants relative respect compared relation located turn rotate appears"
+    " lies lying sits positioned position situated stands standing placed toward towards perspective over diagonally"
+    " hand spot expect location whereabouts describes describe described four three two terms holds contains sides"
+    " true round best decide fall falls part standpoint observer viewer into orientation oriented pointing rather"
+    " view viewpoint degrees angle spatially words quarter using"
 )
 _TO_FACE = (
     r"(?:should|must|shall|need to|have to) (?:i |you |we )?(?:turn|look|rotate)",
     r"(?:to|should (?:i|you|we)|order to) (?:face|reach|get to|go to|see|look at|find|spot)",
-    r"off to|back left|back right|@ (?:lie|sit|stand|appear|end up|be)|can (?:i|you|we) (?:find|see|spot)|will @ be",
+    r"all the way|divide(?=.* into)|off to|back left|back right|@ (?:lie|sit|stand|appear|end up|be)|can (?:i|you"
+    r"|we) (?:find|see|spot)|will @ be",
     r"(?:need|have|got) to (?:turn|look|face|rotate)",
     r"from (?:me|here|my position|where i am|where i stand)",
 )
@@ -165,8 +177,9 @@ DIRECTION = Kind(
     "direction",
     direction,
     asks=(
-        r"(?:left|right|behind|back|rear|ahead|quadrant|direction @"
-        r"|(?:which|what|in which|in what) (?:side|direction|way|quadrant|hand))",
+        r"(?:left|right|behind|back|rear|ahead|quadrants?|direction(?: to)? @"
+        r"|(?:which|what|in which|in what) (?:(?:my|your) )?(?:two )?(?:sides?|direction|way|quadrant|hand)"
+        r"|@ 's direction)",
     ),
     reads=PLAIN + _DIRECTIONS,
     phrases=_TO_FACE,
@@ -176,8 +189,9 @@ DIRECTION = Kind(
 WHERE_FROM = Kind(
     "direction",
     direction,
-    asks=(r"where (?:is|are|would|will|do|can|could)",),
-    reads=" where i you we me my your it would will can could find look see to in on at and or as relative located"
+    asks=(r"(?:where (?:is|are|would|will|do|can|could)|where @ (?:is|are|lies|would be))",),
+    reads=" where which options option four describes describe tells best says i you we me my your it would will"
+    " can could find look see to in on at and or as relative located"
     " respect position turn direction standing stand left right back behind front",
     phrases=_TO_FACE,
     mentions=(1, 1),

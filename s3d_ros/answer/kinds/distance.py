@@ -18,11 +18,20 @@ _OFF = re.compile(r" (?:gap|off|clearance|spacing|interval)(?= )")  # "how far o
 # "What is in the space between the bed and the door".
 _WITHIN = re.compile(r" (?:in|through|into|fills?) (?:the |a )?(?:space|gap|room|area|clearance) ")
 # "How far did you get from the door".
-_IN_THE_PAST = re.compile(r" (?:did|have|has|had) (?:the |a )?(?:i|you|we|it|they|robot|@\d+) (?!to )")
+_IN_THE_PAST = re.compile(
+    r"(?<! i)(?<! we)(?<! you) (?:did|have|has|had) (?:the |a )?(?:i|you|we|it|they|robot|@\d+) (?!to )"
+)
 # "How far is the bed or the sofa", "how far am I from the bed and the sofa": two questions in one.
 _EITHER = re.compile(r"@\d+ or (?:the |an? )?@\d+")
 _OF_ME = re.compile(
     r" (?:(?:from|to|between) (?:me|us|here|myself|you|my position|where i am)|(?:am|are) (?:i|we|you)) "
+)
+# "Which object has the smallest distance to the door".
+_WHICH_THING = re.compile(
+    r"\b(?:which|what) (?:one|of|(?:other )?(?:object|thing|item|option|candidate|choice)s?)\b|\bwhose\b"
+    r"|\b(?:object|thing"
+    r"|item|one)s? (?:with|at|that has|which has|having) the (?:smallest|shortest|least|minimum|largest|greatest"
+    r"|longest)"
 )
 # "From edge to edge" is between the things themselves; "from the cup to the edge of the table" is not.
 _PART = re.compile(r" (?:edges?|sides?|ends?|parts?|middle) (?:of )?(?:the |an? )?@")
@@ -36,6 +45,8 @@ def distance(asked: Asked) -> Answer | None:
     """
     parsed, slots = asked.parsed, asked.parsed.slots
     if _IN_THE_PAST.search(parsed.text) or _WITHIN.search(parsed.text):
+        return None
+    if _names_things(asked) or _WHICH_THING.search(parsed.text):
         return None
     if len(slots) == 2 and (_EITHER.search(parsed.text) or _OF_ME.search(parsed.text)):
         return None
@@ -67,7 +78,19 @@ def _ends(asked: Asked, first: int, second: int) -> tuple[SceneObject, SceneObje
     if asked.mention(second).nearest:
         b, a = _ends(asked, second, first)
         return a, b
+    if asked.parsed.closest_counts:
+        pairs = [
+            (a, b) for a in asked.all(asked.mention(first)) for b in asked.all(asked.mention(second)) if a is not b
+        ]
+        if pairs:
+            return min(pairs, key=lambda pair: asked.world.distance(*pair))
     return asked.one(first), asked.one(second)
+
+
+def _names_things(asked: Asked) -> bool:
+    """Say whether the options name things: then it asks which of them is how far."""
+    parts = asked.parsed.option_parts
+    return bool(parts) and all(part.mentions for part in parts)
 
 
 def _from_me(asked: Asked, thing: SceneObject) -> Answer:
@@ -92,18 +115,23 @@ DISTANCE = Kind(
         r"|(?:measure|measured|measuring)(?: from)? @ to @|measure between"
         r"|how (?:wide|large|big|long|short)(?: is| a| would)? (?:gap|distance|space|stretch|shortest|line)"
         r"|(?:length|size|width) (?:gap|distance|space|stretch|line)"
+        r"|what separates(?= .* (?:metres|centimetres|millimetres|feet|inches))|how great(?: is"
+        r"| would)?(?: be)? distance|(?:gap|line|space)(?=[^@]* how (?:wide|long|large|big))"
         r"|(?:tape|ruler)(?: measure)?|how many (?:metres|centimetres|millimetres|feet|inches))",
     ),
     reads=PLAIN
     + " far off apart away distant distance gap line straight direct directly shortest minimum minimal smallest"
     " closest nearest least point points edge edges surface surfaces side sides part parts center centers centre"
-    " centres middles ends outer outermost other another two both much many clearance separation spacing lies"
-    " lying stands sits located situated positioned separate separates separated separating boundingbox"
-    " box boxes crow flies way only stretched tape"
-    " ruler end position location spot camera linear euclidean physical spatial actual real true"
-    " interval exist exists" + LENGTHS + ROUGHLY,
+    " centres middles ends outer outermost other another two both much many clearance separation spacing lies lying"
+    " stands sits located situated positioned separate separates separated separating boundingbox box boxes crow"
+    " flies way only stretched tape ruler end position location spot camera linear euclidean physical spatial actual"
+    " real true"
+    " interval exist exists great long wide express in stand stands have how length extent" + LENGTHS + ROUGHLY,
     phrases=(
-        r"(?:free|empty) space",
+        r"(?:free|empty) space|(?:must )?be bridged|joining|connecting|connect|joins|connects|(?:does one |do i "
+        r"|do you |would i )have to go(?= .*straight line)"
+        r"|if you go|(?:extent|length)(?= gap| distance| space| shortest| line| \w+ (?:of )?(?:the )?shortest| in)"
+        r"|to other",
         r"@ (?:lie|stand|sit)|lie between|do i (?:stand|need to measure|have to measure)",
         r"to (?:reach|get to) @",
         r"close together|close to each|what (?:do|would|will) i get",

@@ -23,6 +23,11 @@ _WHOLE = re.compile(
     r"\b(?:order\w*|sequen\w*|sort\w*|rank\w*|list\w*|arrang\w*|chrono\w*|timeline|line up|second|next|then|how|put"
     r"|(?:first|earliest)\b.*\b(?:last|latest))\b"
 )
+# "In which order did you last see them": only the first sights are kept.
+_LAST_SEEN = re.compile(
+    r"\b(?:last|final|latest) (?:time|see|saw|seen|sight\w*|appear\w*|show\w*|visible|spot\w*|disappear\w*|vanish\w*)"
+)
+_FIRST = re.compile(r"\b(?:first|earliest|initial\w*)\b")
 _TWO_TOLD_APART = ("before", "or", "earlier", "sooner")
 
 
@@ -34,7 +39,11 @@ def appearance(asked: Asked) -> Answer | None:
     ``facts["order"]``: the words in order.
     """
     parsed = asked.parsed
-    yes_or_no = parsed.polar and not parsed.has("or")
+    yes_or_no = parsed.polar and not parsed.has("or", "which", "what")
+    if parsed.has("who", "whom"):
+        return None  # "who first saw them"
+    if _LAST_SEEN.search(parsed.text) and not _FIRST.search(parsed.text):
+        return None
     parts = option_mentions(asked) if parsed.options and not yes_or_no else []
     named = [asked.mention(k) for k in parsed.slots]
     if not named and parts:
@@ -117,9 +126,9 @@ _SIGHT = (
     r"|spots"
     r"|spotted|encounter\w*|notice\w*|observ\w*|turn(?:s|ed)? up|pop(?:s|ped)? up|come(?:s)? (?:up|across|first)"
     r"|came (?:up|across|first)|camera (?:first )?pick(?:s|ed)? up|(?:into|on) (?:view|sight|scene|screen|frame"
-    r"|camera)|discover\w*|captur\w*|filmed|recorded|detected|glimpse\w*"
+    r"|camera)|discover\w*|captur\w*|filmed|recorded|detect\w*|glimpse\w*"
     r"|debut\w*|perceiv\w*|regist\w*|reveal\w*|emerge\w*|occur\w*|introduc\w*|recogni\w+|identified|chronolog\w+"
-    r"|timeline|(?:i|you|we|camera|robot)(?: first)? (?:met|meet|pass|passed|find|found)|earliest|first time"
+    r"|timeline|eyes on|(?:i|you|we|camera|robot)(?: first)? (?:met|meet|pass|passed|find|found)|earliest|first time"
     r"|(?:enter|enters|entered) (?:video|view|frame|scene|clip|picture)|line sight|caught(?: on camera)?)"
 )
 APPEARANCE = Kind(
@@ -133,14 +142,14 @@ APPEARANCE = Kind(
     reads=PLAIN
     + " will can could types kinds first second third fourth fifth sixth last next time times order orders ordering"
     " orderings ordered sequence sequences sequential sort sorted rank ranked ranking lists arrange arranged"
-    " arrangement"
-    " chronological chronologically chronology timeline earliest earlier latest later sooner before after become"
-    " becomes"
-    " became visible visibility camera on screen proper correct right best true correctly frame beginning two three"
-    " four"
-    " five reveals who initial initially during over throughout full complete whole other reflects reflect lens"
-    " successive succession seeing eye attention set only once till until end ended ending matches match world"
-    " watching watch",
+    " arrangement chronological chronologically chronology timeline earliest earlier latest later sooner before"
+    " after become becomes became visible visibility camera on screen proper correct right best true correctly frame"
+    " beginning two three four five reveals who initial initially during over throughout full complete whole other"
+    " reflects reflect lens successive succession seeing eye attention set only once till until end ended ending"
+    " matches match world watching watch temporal temporally reconstruct work out progresses progress frames clip"
+    " early first-time listing lists each detect shows scanning scans corresponds correspond paused pause stopped"
+    " item viewer observer others"
+    " below listing follow reveal get",
     phrases=(
         r"(?:(?:come|comes|came|coming)(?: first)? )?(?:into|on) (?:my |our |your )?"
         r"(?:view|sight|frame|shot|focus|scene|screen|video|clip|footage|line sight|camera)",
@@ -153,6 +162,14 @@ APPEARANCE = Kind(
         r"(?:make|makes|made)(?: their| its)?(?: first| initial)? (?:appearance|debut)s?",
         r"(?:lines? up|lined up|put|line)|(?:start|starts|starting|begin|begins|beginning|end|ending|ended) (?:with"
         r"|from|by)",
+        r"from (?:its )?(?:start|beginning|first frame|opening)(?: (?:to|until|till) (?:finish|end|last frame"
+        r"|close))?",
+        r"(?:in|over|during|throughout|through) course|one (?:after|by) (?:another|one|other)|how early|(?:play"
+        r"|plays|played|playing"
+        r"|explores?|exploring|traverses?|tours?|touring|follow|follows|following)(?: back| camera)?",
+        r"(?:note|notes|noted|write|wrote|written|jot|jotted|writing|noting)(?: down)?|look like|do (?:i|you|we) get"
+        r"|resulting|after that|at some point|(?:lay|lays|laid|set|sets)(?: my| your)? eyes on|numbered"
+        r"|frame by frame|chronologically|(?:point|moment) in time|to see|camera (?:pans|moves|sweeps|travels|goes)",
         r"camera (?:first )?pick(?:s|ed)? up|think back|thinking back|look back|looking back|on camera",
     ),
     mentions=(0, 12),

@@ -10,7 +10,7 @@ import numpy as np
 
 from s3d_ros.answer.asked import Asked
 from s3d_ros.answer.kind import Kind
-from s3d_ros.answer.language import BLANK, STEP
+from s3d_ros.answer.language import ARROW, BLANK, STEP
 from s3d_ros.answer.refusal import Refusal
 from s3d_ros.answer.sectors import FULL_SURENESS_DEG, THIRDS, sector, sector_of_words
 from s3d_ros.answer.wording import PLAIN
@@ -21,28 +21,36 @@ _SAID = {"back": "turn back", "left": "turn left", "right": "turn right"}
 _GO = (
     r"(?:go|goes|going|walk|walks|walking|drive|drives|driving|move|moves|moving|proceed|proceeds|head|heads|continue"
     r"|continues|keep going|advance|advances|travel|travels|straight|forward|ahead|reach|roll|carry on)"
-    r"(?: (?:go|walk|drive|move|forward|forwards|straight|ahead|on|directly|further|along|all the way|then))*"
+    r"(?: (?:go|walk|drive|move|forward|forwards|straight|ahead|on|directly|further|along|all the way|then|first"
+    r"|next|finally|off|over|back))*"
 )
 _UNTIL = (
-    r"(?:until you reach|until you get to|until you are at|until reaching|until|till|up to|to|towards|toward|as far as"
+    r"(?:until you reach|until you get to|until you are at|until reaching|until|till|up to|to|towards|toward"
+    r"|as far as"
     r"|(?P<past>past|passing)|you reach|reaching|you get to)"
 )
-_REACH = r"(?:reach|reaches|get to|gets to|arrive at|arrives at|hit|pass|are at|am at|is at|see|meet|come to)"
+_REACH = r"(?:reach|reaches|get to|gets to|arrive at|arrives at|hits?|pass|are at|am at|is at|see|meet|come to)"
 _STEPS = re.compile(
     rf"\b(?:(?P<blank>{BLANK})|(?P<bare>turn(?:s|ing)?(?= ,| and| then))"
     r"|(?P<ask>turn (?:in )?which (?:way|direction)|which (?:way|turn|direction)|what turn|turn how|make a turn"
     r"|(?:do|take|make) what|what (?:do|should) (?:i|you|we) do)"
     r"|(?:turn|turning|rotate) (?P<fixed>left|right|back|around)(?! or\b| ,| left\b| right\b)"
-    rf"|{_GO} {_UNTIL}?(?: (?:you |i |we |it )?{_REACH})?(?: the| a| an)* @(?P<slot>\d+)"
+    rf"|(?:{_GO} {_UNTIL}?(?: (?:you |i |we |it )?{_REACH})?|then(?: to)?|{ARROW})(?: the| a| an)* @(?P<slot>\d+)"
     r"(?P<beside> is (?:on|to|at) (?:your|my|its|the) (?:left|right))?)"
 )
 _GOAL = re.compile(
     r"(?:navigate|navigating|destination|goal|target|end up|bound|make it|get|getting|way|route|path|trip|heading"
+    r"|headed"
+    r"|(?:bring|brings|take|takes|lead|leads|guide|guides)(?: you| it| me| us| robot)?|finish|finishes|ends?|arrives?"
     r"|(?:want|wants|need|needs|must|has|have|should|like|trying|supposed|order|going) to"
     r"(?: get| go| navigate| reach| drive| walk| move| travel| arrive| be)+)"
-    r"(?: (?:to|is|at|for|from here to|over|towards|be|by|of|the|a|an|in front of|near|,))* @(\d+)"
+    r"(?: (?:to|is|at|for|from here to|over|towards|be|by|of|the|a|an|in front of|near|location|position|point"
+    r"|object|,))*"
+    r" @(\d+)"
 )
-_EACH_BLANK = re.compile(rf"(?:for|in|at|replace|fill) (?:in )?(?:each|every|the)(?: of the)? {BLANK}")
+_EACH_BLANK = re.compile(
+    rf"(?:for|in|at|replace|fill|what|where) (?:in )?(?:each|every|all|the|is)(?: of the)? {BLANK}"
+)
 _ASKS_TURN = re.compile(r"\b(?:which|what|how|missing|fill)\b[^~]* (?:turns?|way|direction|blanks?|gaps?|steps?)\b")
 # "turn left, turn right or turn back" offers turns and takes none.
 _OFFERED = re.compile(
@@ -210,20 +218,36 @@ ROUTE = Kind(
     route,
     asks=(
         rf"(?:turn|turns|turning|{BLANK}|blank|gap|missing|rotate)",
-        r"(?:go|going|walk|drive|move|proceed|head|continue|advance|travel|forward|straight|reach|get|navigate|route"
-        rf"|{STEP}|path)",
+        r"(?:go|goes|going|walk\w*|drives?|moves?|proceeds?|heads?|continues?|advances?|travels?|forward|straight"
+        r"|reach\w*|get"
+        r"|navigate|route"
+        rf"|{STEP}|{ARROW}|then|path)",
     ),
     reads=PLAIN
     + f" {BLANK} {STEP} will can could go goes going come comes up out around take takes across through want wants"
     f" need needs wish should must supposed trying navigate navigating walk walks drive"
-    " drives move moves proceed proceeds head heads heading continue continues advance advances travel travels forward"
-    " forwards straight ahead reach reaches reaching reached till until far along further way then perform actions"
-    " action note fill filled turn turns turned turning rotate back left right about complete completed correct final"
-    " destination goal target bound route path step steps first second third next last finally before after direction"
-    " directions missing blank blanks gap gaps sequence order where arrive arrives arrived end ends not plan planning"
-    " instruction instructions make makes making needed into towards toward once starting start begin begins past"
-    " passing pass via side hand using only how keep again finish two three four belong belongs carry roll directly"
-    " stop words task trip lead leads leading each time like",
+    " drives move moves proceed proceeds head heads heading continue continues advance advances travel travels"
+    " forward forwards straight ahead reach reaches reaching reached till until far along further way then perform"
+    " actions action note fill filled turn turns turned turning rotate back left right about complete completed"
+    " correct final destination goal target bound route path step steps first second third next last finally before"
+    " after direction directions missing blank blanks gap gaps sequence order where arrive arrives arrived end ends"
+    " not plan planning instruction instructions make makes making needed into towards toward once starting start"
+    " begin begins past passing pass via side hand using only how keep again finish two three four belong belongs"
+    " carry roll directly stop words task trip lead leads leading each time like navigation fourth fifth sixth"
+    " completion completes completing supply insert inserted replace filling bring brings bringing headed aim aims"
+    " aiming getting goal initially initial done guide reads read position location list sequence options suitable"
+    " matching provide delivery mobile service household cleaning small journey trip travelling traveling tour set"
+    " sets off goes given order once there's leave leaves arriving reached stops ready complete incomplete"
+    " unfinished open plans intend intends hope hopes would like decide decides asked told needed determine happens"
+    " between itself self being currently standing looking facing view towards onwards onward on continue until when"
+    " beside next near start starts choose select correspond corresponds mission outset whose ending navigates"
+    " navigated tasked job assignment objective describe describes described whole rest remaining required require"
+    " requires proper properly valid suitable 1 2 3 first one both two placed oriented heading travels moving"
+    " walking driving advancing proceeding continuing reaches hits meets stops performs executes execute executed"
+    " carried performed instructed instruct commands command moves movement movements robot's agent order to make"
+    " sure so that works work leaves out left blank unknown question mark marks"
+    " indoor path's ends up shown below above follow follows following",
+    phrases=(r"been (?:told|asked|instructed|ordered|sent)|@ (?:stop|halt)|walk me through it",),
     mentions=(1, 14),
     polar=None,
 )

@@ -57,15 +57,18 @@ LONGEST = Kind(
         r"(?:any direction|end to end|dimensions?|dimensional|sides?|edges?|extents?|measurements?|measures?|length"
         r"|size|axis|axes|span|extension|extends?|reach|how|height|width|stretch)",
     ),
+    phrases=(
+        r"(?:i )?mean|if you take|come to|comes to|up to|regardless (?:direction)?|out|put (?:ruler"
+        r"|tape)(?: measure)?|(?:i am )?after"
+        r"|(?:one|either) end to other|around @|across|that you can see",
+        *SEEN,
+    ),
     reads=PLAIN
-    + " long big large much many length width height depth tall wide high deep dimension dimensions dimensional side"
-    " sides edge edges extent extents direction directions axis axes physical size sized box boundingbox along three"
-    " over end ends tape ruler far extend extends reach reaches reading read reads most least point points part span"
-    " spans stretch stretches linear extension its max happens greater only get gets"
-    + LENGTHS
-    + ROUGHLY
-    + " "
-    + _LONGEST,
+    + " straight great widest tallest highest deepest orientation any axis upright wide long big large much many"
+    " length width height depth tall wide high deep dimension dimensions dimensional side sides edge edges extent"
+    " extents direction directions axis axes physical size sized box boundingbox along three over end ends tape"
+    " ruler far extend extends reach reaches reading read reads most least point points part span spans stretch"
+    " stretches linear extension its max happens greater only get gets" + LENGTHS + ROUGHLY + " " + _LONGEST,
     mentions=(1, 1),
     views=False,
 )
@@ -76,9 +79,10 @@ SIZE = Kind(
         r"(?:how (?:many (?:centimetres|metres|inches|feet|millimetres) )?(?:big|large|tall|high|wide|long|broad)"
         r"(?: is| are| was)? @|(?:size|height|width|length|dimensions|measurements|extent|extents) @"
         r"|@ (?:'s )?(?:size|height|width|length|dimensions|measurements)|how (?:big|large|tall|wide|long)"
+        r"|how many \w+ (?:across|wide|long|tall) is @|how many \w+ is @ across"
         r"|@ (?:is )?how (?:big|large|tall|high|wide|long)|how (?:much|many \w+) does @ measure|what does @ measure)",
     ),
-    reads="what which how measure physical overall its it in would has have you say" + LENGTHS + ROUGHLY,
+    reads="across what which how many measure physical overall its it in would has have you say" + LENGTHS + ROUGHLY,
     mentions=(1, 1),
     views=False,
 )
@@ -97,12 +101,18 @@ ROOM = Kind(
     ),
     reads=PLAIN
     + " house home flat apartment up across within out big large spacious roomy much many size sized area areas"
-    " floor spaces squaremetres squarefeet footprint"
-    " surface floorspace interior multiple several more than combined visible cover covers covered covering takes"
-    " occupy occupies occupied add added adding sum summed complete usable full extent count counting premises property"
-    " dwelling measures ground square plus indoor inside include includes including included put make makes made"
-    " part parts different" + ROUGHLY,
-    phrases=(r"add(?:s|ed|ing)? up|tak(?:e|es|ing) up|been (?:through|in|seen|scanned|mapped|shown)|out here", *SEEN),
+    " floor spaces squaremetres squarefeet footprint surface floorspace interior multiple several more than combined"
+    " visible cover covers covered covering takes occupy occupies occupied add added adding sum summed complete"
+    " usable full extent count counting premises property dwelling measures ground square plus indoor inside include"
+    " includes including included put make makes made"
+    " part parts different combine combining merge merged" + ROUGHLY,
+    phrases=(
+        r"in case(?: of)?|(?:would )?floor plan|(?:does|do|would) (?:room|rooms|flat|place|space|it) (?:offer"
+        r"|provide|span)",
+        r"add(?:s|ed|ing)?(?: them| these| all)* (?:up|together)|add(?:s|ed|ing)? up|tak(?:e|es|ing) up"
+        r"|been (?:through|in|seen|scanned|mapped|shown)|out here",
+        *SEEN,
+    ),
     mentions=(0, 0),
     views=False,
 )
