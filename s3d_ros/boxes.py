@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import open3d as o3d
+from scipy import ndimage
 
 from s3d_ros.geometry import level_rotation
-from s3d_ros.types import F64, OrientedBox
+from s3d_ros.types import F64, Bools, OrientedBox
 
 _MOST_POINTS = 2000
 _YAW_POINTS = 400
@@ -18,6 +19,7 @@ _NEAREST_M = 0.01
 # Things stand upright unless a tilted box is smaller by so much: a telephone, a laptop's lid.
 _TILT_GAIN = 0.65
 _GROWTH_SHARE = 0.1
+_BODY_CELL_VOXELS, _BODY_SHARE, _MOST_CELLS = 3, 0.15, 1_000_000
 # The hull of the points that reach furthest in so many directions is as good as that of all, and found in no time.
 _HULL_DIRECTIONS = 48
 
@@ -43,6 +45,7 @@ def fit_box(positions: F64, counts: F64, voxel_m: float, up: F64) -> OrientedBox
     grown by that on each side, less where it is thin.
     """
     points = positions[counts >= 0.05 * np.median(counts)]
+    points = points[_main_body(points, _BODY_CELL_VOXELS * voxel_m)]
     if len(points) > _MOST_POINTS:
         points = points[:: len(points) // _MOST_POINTS + 1]
     R = level_rotation(up)
@@ -54,6 +57,30 @@ def fit_box(positions: F64, counts: F64, voxel_m: float, up: F64) -> OrientedBox
         if tilted is not None and np.prod(tilted.size + voxel_m) < _TILT_GAIN * np.prod(box.size + voxel_m):
             box = tilted
     return OrientedBox(box.center, box.size + np.minimum(0.5 * voxel_m, _GROWTH_SHARE * box.size), box.axes)
+
+
+def _main_body(points: F64, cell_m: float) -> Bools:
+    """Return which points (N, 3) are of the thing's body, (N,): crumbs that lie apart from it are not.
+
+    Bodies are connected cells of ``cell_m``; all count that hold a fair share of the points: a thing seen from two
+    sides only has two.
+    """
+    cells = np.floor(points / cell_m).astype(np.int64)
+    cells -= cells.min(axis=0) - 1
+    shape = tuple((cells.max(axis=0) + 2).tolist())
+    if np.prod(shape) > _MOST_CELLS:  # crumbs at the ends of the world: first what is near the middle
+        near = np.linalg.norm(points - np.median(points, axis=0), axis=1) < _MOST_CELLS ** (1 / 3) * cell_m / 2
+        out = np.zeros(len(points), bool)
+        out[near] = _main_body(points[near], cell_m) if 0 < near.sum() < len(points) else True
+        return out
+    filled = np.zeros(shape, bool)
+    filled[tuple(cells.T)] = True
+    labels, count = ndimage.label(filled, structure=np.ones((3, 3, 3), bool))
+    if count == 1:
+        return np.ones(len(points), bool)
+    body = labels[tuple(cells.T)]
+    sizes = np.bincount(body, minlength=count + 1)
+    return np.asarray((sizes >= _BODY_SHARE * sizes.max())[body])
 
 
 def _best_yaw(xy: F64) -> float:

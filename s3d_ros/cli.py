@@ -114,13 +114,16 @@ def replay(
     ] = None,
     topic: Topics = None,
     set_: Settings = None,
+    rendered: Annotated[
+        bool, typer.Option("--rendered", help="note what the map shows in each frame, for `s3d evaluate`")
+    ] = False,
 ) -> None:
     """Map a recording: objects, cloud, bird's-eye view, answers and a report page in RUN."""
     made, names = _config(config, set_), _topics(topic)  # before the import, which takes seconds
     from s3d_ros.offline.replay import replay as run
 
     with _progress("mapping", "frames") as progress:
-        scene = run(path, out, made, questions=questions, topics=names, progress=progress)
+        scene = run(path, out, made, questions=questions, topics=names, rendered=rendered, progress=progress)
     _tell_run(out, scene)
 
 
@@ -214,15 +217,22 @@ def evaluate(
     key: Annotated[
         Path | None, typer.Option("--key", "-k", help="right answers, as `s3d questions` wrote them")
     ] = None,
+    yardsticks: Annotated[
+        Path | None,
+        typer.Option("--yardsticks", "-y", metavar="RECORDING", help="measure others on the recording it was made of"),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="JSON file for all figures")] = None,
 ) -> None:
-    """Score a run against the truth: objects, boxes, identities and answers."""
+    """Score a run against the truth: objects, boxes, identities and answers; pictures of the worst in RUN/worst."""
     import json
 
     from s3d_ros.offline.evaluate import evaluate as score
     from s3d_ros.offline.evaluate import show_evaluation
+    from s3d_ros.offline.worst import draw_worst
 
-    result = score(run, truth, key)
+    with _progress("comparing", "frames") as progress:
+        result = score(run, truth, key, yardsticks, progress)
+    draw_worst(run, truth, result)
     if out is not None:
         out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     show_evaluation(result)

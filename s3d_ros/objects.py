@@ -8,29 +8,54 @@ for long and large enough. What one mask covers again and again is one object: t
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.optimize import linear_sum_assignment
+from dataclasses import dataclass
 
+import numpy as np
+from scipy.spatial import cKDTree
+
+from s3d_ros.association import Overlaps, assign, fragments, swallowed
 from s3d_ros.config import ObjectsConfig
-from s3d_ros.geometry import box_distance, inside_box
+from s3d_ros.evidence import MOST_PER_VIEW_S, ByView, Pairs
+from s3d_ros.geometry import box_distance
 from s3d_ros.lifting import LiftedPoints
+from s3d_ros.rematch import by_box, by_far_side, by_sight
 from s3d_ros.timing import Periodic
 from s3d_ros.track import Track
-from s3d_ros.types import F32, F64, I32, I64, U16, Instances, ObjectState, SceneObject
+from s3d_ros.types import F32, F64, I32, I64, Bools, Frame, Instances, ObjectState, SceneObject
 from s3d_ros.visibility import EmptySpace
 from s3d_ros.voxels import NOBODY, OwnedVoxels
 
 # Part of an object that must be covered by another's mask to count as evidence that both are one.
 _MERGE_COVER = 0.7
-_MERGE_AFTER_S = 0.3
-# One sight's evidence lasts at most so long: a gap in time is no proof of what happened in it.
-_LONGEST_STEP_S = 0.2
+# ... for so long, less twice the time that each had its own mask: nothing is known of what has no name, names that
+# differ speak against it. A detector's merged masks last some seconds, but not from all sides.
+_MERGE_UNNAMED_S, _MERGE_LIKE_S, _MERGE_UNLIKE_S, _APART_WEIGHT = 0.3, 1.0, 2.5, 2.0
+_SPLIT_AFTER_S, _WHOLE_WEIGHT, _WHOLE_SHARE = 1.0, 1.0, 0.7
+_SEEN_APART_S, _NEAR_M = 0.05, 0.1
+_DOUBT = 1.0  # votes
 _ACCUMULATE_S = 0.09
 _BOXES_AT_ONCE = 2
 _GONE_SHARE = 0.2  # of its voxels left: the rest was seen to be empty
-_INSIDE_SHARE, _INSIDE_MARGIN_M = 0.5, 0.06
 _TOUCHING_M, _TOUCHING_AFTER_S = 0.03, 2.0
 _LABEL_BONUS = 0.1  # label evidence helps a match, it never gates one
+
+Names = dict[int, tuple[str, float]]  # instance number -> label and score
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a frame shows: instances (rows) over the objects that own what they lie on (columns).
+
+    row_of_point: (N,), -1 under no mask. voxel_of_point: (N,), -1 where there is none yet. large: (rows,) enough
+    to vote, and to be a new object.
+    """
+
+    numbers: I32
+    row_of_point: I64
+    voxel_of_point: I64
+    tracks: list[Track]
+    overlaps: Overlaps
+    large: Bools
 
 
 class ObjectMap:
@@ -49,7 +74,7 @@ class ObjectMap:
         self._accumulating = Periodic(_ACCUMULATE_S)
         self._next_slot = 1
         self._next_id = 1
-        self._merge_evidence_s: dict[tuple[int, int], float] = {}
+        self._pairs = Pairs()
         self._changed: set[int] = set()
         self._removed: list[int] = []
 
@@ -59,36 +84,123 @@ class ObjectMap:
         for track in self._tracks.values():
             track.box_is_old = True
 
-    def observe(self, points: LiftedPoints, instances: Instances) -> dict[int, int | None]:
+    def observe(self, frame: Frame, points: LiftedPoints, instances: Instances) -> dict[int, int | None]:
         """Match, update and create objects; return instance number -> object ID, None while tentative."""
+        seen = self._look_up(points)
+        names = dict(zip(instances.numbers, zip(instances.labels, instances.scores, strict=True), strict=True))
+        matched = assign(seen.overlaps, self._label_bonus(seen, names), self.config.match_overlap)
+        parts = fragments(seen.overlaps, matched)
+        tracks = {row: seen.tracks[column] for row, column in (matched | parts).items()}
+        self._recognise(frame, points, instances, seen, names, tracks)
+        for row in np.flatnonzero(seen.large).tolist():
+            if row not in tracks:
+                tracks[row] = self._new_track(points.stamp_ns)
+        steps_s = {track.slot: track.step_s(points.stamp_ns) for track in tracks.values()}
+        self._split(points, seen, tracks)
+        self._count_sights(points, seen, names, tracks)
+        self._accumulate(points, seen, tracks)
+        self._weigh_merges(points, seen, tracks, steps_s)
+        self._note_apart(points, tracks, steps_s)
+        for track in tracks.values():
+            track.last_seen_ns = points.stamp_ns
+        ids = {int(seen.numbers[row]): track for row, track in tracks.items()}
+        missing = [n for n in instances.numbers if n not in ids]
+        if missing:
+            free = [t for t in self._tracks.values() if t not in tracks.values()]
+            ids |= by_sight(instances.image, missing, free, self.voxels, frame)
+        return {number: self._resolve(track.id) if track.id else None for number, track in ids.items()}
+
+    def _look_up(self, points: LiftedPoints) -> _Seen:
+        """Ask each point which object owns the voxel that it lies in, and count."""
         voxels = self.voxels.find(points.xyz)
         numbers, index = _compact(points.instance)
         slots, owner_index = _compact(self.voxels.owners_of(voxels))
-        counts = np.bincount(index * len(slots) + owner_index, minlength=len(numbers) * len(slots)).reshape(
-            len(numbers), len(slots)
-        )  # pixels of instance i that object k owns
-        large = counts.sum(axis=1) * points.pixel_area >= self.config.min_instance_pixels
-        rows = np.flatnonzero((numbers != NOBODY) & large)
-        columns = np.flatnonzero(slots != NOBODY)
-        names = dict(zip(instances.numbers, zip(instances.labels, instances.scores, strict=True), strict=True))
+        counts = np.bincount(index * len(slots) + owner_index, minlength=len(numbers) * len(slots))
+        counts = counts.reshape(len(numbers), len(slots))  # points of instance i that object k owns
+        first_row, first_column = (int(NOBODY in found[:1]) for found in (numbers, slots))
+        sizes = counts.sum(axis=1)[first_row:]
+        return _Seen(
+            numbers=numbers[first_row:],
+            row_of_point=index - first_row,
+            voxel_of_point=voxels,
+            tracks=[self._tracks[s] for s in slots[first_column:].tolist()],
+            overlaps=Overlaps(counts[first_row:, first_column:], sizes, counts.sum(axis=0)[first_column:]),
+            large=sizes * points.pixel_area >= self.config.min_instance_pixels,
+        )
 
-        row_track = self._match(counts, rows, columns, numbers, slots, names)
-        self._match_by_box(points, index, rows, numbers, names, row_track)
-        lookup = np.full(len(numbers), NOBODY, np.int32)
-        for row in rows.tolist():
-            track = row_track.get(row)
-            if track is None:
-                track = row_track[row] = self._new_track(points.stamp_ns)
-            lookup[row] = track.slot
-            label, score = names.get(int(numbers[row]), ("", 0.0))
-            track.see(points, int(counts[row].sum() * points.pixel_area), label, score)
+    def _label_bonus(self, seen: _Seen, names: Names) -> F64:
+        mine = np.array([names.get(int(n), ("", 0.0))[0] for n in seen.numbers], object)
+        theirs = np.array([t.label for t in seen.tracks], object)
+        return np.asarray(_LABEL_BONUS * ((mine[:, None] == theirs[None]) & (mine[:, None] != "")), np.float64)
+
+    def _recognise(
+        self,
+        frame: Frame,
+        points: LiftedPoints,
+        instances: Instances,
+        seen: _Seen,
+        names: Names,
+        tracks: dict[int, Track],
+    ) -> None:
+        """Match what no overlap explains to an object that is there but shows nothing known: its other side."""
+        for row in np.flatnonzero(seen.large).tolist():
+            if row in tracks:
+                continue
+            number = int(seen.numbers[row])
+            label = names.get(number, ("", 0.0))[0]
+            mine = points.xyz[seen.row_of_point == row]
+            free = [t for t in self._tracks.values() if t not in tracks.values()]
+            found = by_box(mine, label, free)
+            if found is None:
+                found = by_far_side(instances.image == number, mine, label, free, self.voxels, frame)
+            if found is not None:
+                tracks[row] = found
+
+    def _split(self, points: LiftedPoints, seen: _Seen, tracks: dict[int, Track]) -> None:
+        """Weigh whether an object that now shows several masks is several things; if so, take it apart.
+
+        The largest part keeps the ID; of the rest each point goes with the part that is nearest to it.
+        """
+        for track in set(tracks.values()):
+            rows = [r for r in tracks if tracks[r] is track and seen.large[r]]
+            if track not in seen.tracks or not rows:
+                continue
+            column = seen.tracks.index(track)
+            covered = seen.overlaps.of_object[rows, column]
+            view, step_s = track.view_from(points.camera), track.step_s(points.stamp_ns)
+            if len(rows) == 1:
+                if covered[0] >= _WHOLE_SHARE:
+                    track.whole.add(view, step_s)
+                continue
+            track.parted.add(view, step_s)
+            if track.parted.total - _WHOLE_WEIGHT * track.whole.total < _SPLIT_AFTER_S:
+                continue
+            rows.sort(key=lambda r: -int(seen.overlaps.counts[r, column]))
+            own = self._voxels_of(track)
+            trees = [cKDTree(points.xyz[seen.row_of_point == r]) for r in rows]
+            nearest = np.argmin([tree.query(self.voxels.positions(own))[0] for tree in trees], axis=0)
+            track.whole, track.parted = ByView(), ByView()
+            for k, row in enumerate(rows[1:], start=1):
+                new = self._new_track(points.stamp_ns)
+                self.voxels.owner[own[nearest == k]] = new.slot
+                new.add_voxels(own[nearest == k])
+                self._pairs.apart(track.slot, new.slot).add(view, MOST_PER_VIEW_S)
+                tracks[row] = new
+            track.most_voxels, track.box_is_old = 0, True
+
+    def _count_sights(self, points: LiftedPoints, seen: _Seen, names: Names, tracks: dict[int, Track]) -> None:
+        """One sight of each object, under the label of its largest mask."""
+        largest = sorted(tracks, key=lambda r: -int(seen.overlaps.sizes[r]))
+        counted: set[int] = set()
+        for row in largest:
+            track = tracks[row]
+            if track.slot in counted or not seen.large[row]:
+                continue
+            counted.add(track.slot)
+            pixels = sum(int(seen.overlaps.sizes[r]) for r in tracks if tracks[r] is track) * points.pixel_area
+            label, score = names.get(int(seen.numbers[row]), ("", 0.0))
+            track.see(points, int(pixels), label, score)
             self._confirm(track)
-        self._accumulate(points, lookup[index], voxels)
-        self._weigh_merges(counts, rows, columns, slots, row_track, points.stamp_ns)
-        self._note_apart(row_track)
-        for track in row_track.values():
-            track.last_seen_ns = points.stamp_ns
-        return {int(numbers[row]): self._resolve(track.id) if track.id else None for row, track in row_track.items()}
 
     def look(self, empty: EmptySpace) -> None:
         """Let go of what is seen to be empty; an object that lost nearly all of its surface is gone."""
@@ -146,110 +258,76 @@ class ObjectMap:
         ids = [t.id if (t := self._tracks.get(int(s))) is not None and t.public else 0 for s in slots]
         return np.asarray(ids, np.int32)[index]
 
-    def _match(
-        self,
-        counts: I64,
-        rows: I64,
-        columns: I64,
-        numbers: U16,
-        slots: I32,
-        names: dict[int, tuple[str, float]],
-    ) -> dict[int, Track]:
-        """Assign instances (rows) to objects (columns), one to one; return row -> track."""
-        if not len(rows) or not len(columns):
-            return {}
-        overlap = counts[np.ix_(rows, columns)].astype(np.float64)
-        of_object = overlap / counts[:, columns].sum(axis=0)[None, :]
-        of_instance = overlap / counts[rows].sum(axis=1)[:, None]
-        possible = (np.maximum(of_object, of_instance) >= self.config.match_overlap) & (overlap >= 3)
-        score = (of_object + of_instance) / 2
-        for r, row in enumerate(rows):
-            label = names.get(int(numbers[row]), ("", 0.0))[0]
-            for c in np.flatnonzero(possible[r]):
-                if label and self._tracks[int(slots[columns[c]])].label == label:
-                    score[r, c] += _LABEL_BONUS
-        score[~possible] = 0
-        r, c = linear_sum_assignment(-score)
-        return {int(rows[i]): self._tracks[int(slots[columns[j]])] for i, j in zip(r, c, strict=True) if possible[i, j]}
+    def _accumulate(self, points: LiftedPoints, seen: _Seen, tracks: dict[int, Track]) -> None:
+        """Let points vote for the owners of their voxels; not at every frame of a fast camera.
 
-    def _match_by_box(
-        self,
-        points: LiftedPoints,
-        index: I64,
-        rows: I64,
-        numbers: U16,
-        names: dict[int, tuple[str, float]],
-        row_track: dict[int, Track],
-    ) -> None:
-        """Match what no overlap explains to an object whose box holds it: its other side, seen for the first time."""
-        free = [r for r in rows.tolist() if r not in row_track]
-        if not free:
+        Points under no mask vote against an object that has its mask elsewhere: a ragged outline reaches over what
+        is behind, from here; from there it doesn't. What lies under a mask that covers two objects votes for neither.
+        """
+        owner_of_row = np.full(len(seen.numbers) + 1, NOBODY, np.int32)  # the last one: no instance
+        for row, track in tracks.items():
+            if seen.large[row]:
+                owner_of_row[row] = track.slot
+        claims = owner_of_row[seen.row_of_point]
+        newborn = any(not t.has_voxels for t in tracks.values())
+        if not claims.any() or not (self._accumulating.due(points.stamp_ns) or newborn):
             return
-        taken = {t.slot for t in row_track.values()}
-        for row in free:
-            label = names.get(int(numbers[row]), ("", 0.0))[0]
-            mine = points.xyz[index == row]
-            middle = np.median(mine, axis=0)
-            best, best_share = None, _INSIDE_SHARE
-            for track in self._tracks.values():
-                if track.slot in taken or not label or track.label != label or not track.may_hold(middle):
-                    continue
-                assert track.box is not None
-                share = float(inside_box(mine, track.box, _INSIDE_MARGIN_M).mean())
-                if share >= best_share:
-                    best, best_share = track, share
-            if best is not None:
-                row_track[row] = best
-                taken.add(best.slot)
-
-    def _accumulate(self, points: LiftedPoints, owners: I32, voxels: I64) -> None:
-        """Give the points of matched instances to their objects; not at every frame of a fast camera."""
-        mine = owners != NOBODY
-        newborn = any(not t.has_voxels for t in (self._tracks[s] for s in np.unique(owners[mine]).tolist()))
-        if not mine.any() or not (self._accumulating.due(points.stamp_ns) or newborn):
-            return
-        voxels, new_owners = self.voxels.claim(points.xyz[mine], owners[mine], voxels[mine])
+        for row in tracks:
+            if self._covers_another(seen, row, tracks):
+                claims[seen.row_of_point == row] = NOBODY
+        owners = self.voxels.owners_of(seen.voxel_of_point)
+        shown = np.isin(owners, [t.slot for t in tracks.values()]) & (owners != NOBODY)
+        bare = (seen.row_of_point < 0) & shown
+        self.voxels.doubt(seen.voxel_of_point[bare], _DOUBT)
+        mine = claims != NOBODY
+        voxels, new_owners = self.voxels.claim(points.xyz[mine], claims[mine], seen.voxel_of_point[mine])
         for slot in np.unique(new_owners).tolist():
             self._tracks[slot].add_voxels(voxels[new_owners == slot])
 
+    def _covers_another(self, seen: _Seen, row: int, tracks: dict[int, Track]) -> bool:
+        """Whether a mask also covers an object that is known to be another and has no mask of its own: merged masks."""
+        track = tracks[row]
+        column = seen.tracks.index(track) if track in seen.tracks else None
+        others = [seen.tracks[c] for c in swallowed(seen.overlaps, row, column).tolist()]
+        return any(o.id and o is not track and o not in tracks.values() for o in others)
+
     def _weigh_merges(
-        self,
-        counts: I64,
-        rows: I64,
-        columns: I64,
-        slots: I32,
-        row_track: dict[int, Track],
-        now_ns: int,
+        self, points: LiftedPoints, seen: _Seen, tracks: dict[int, Track], steps_s: dict[int, float]
     ) -> None:
         """Collect evidence that two objects are one: the mask of one covers what is visible of the other."""
-        matched = {t.slot for t in row_track.values()}
-        visible = counts[:, columns].sum(axis=0)
-        for row in rows.tolist():
-            track = row_track[row]
-            step_s = float(np.clip((now_ns - track.last_seen_ns) / 1e9, 0, _LONGEST_STEP_S))
-            for c in np.flatnonzero(counts[row, columns] >= _MERGE_COVER * visible):
-                other = self._tracks.get(int(slots[columns[c]]))
-                if other is None or other is track or visible[c] < 3:
+        present = set(tracks.values())
+        for row, track in list(tracks.items()):
+            column = seen.tracks.index(track) if track in seen.tracks else None
+            for c in swallowed(seen.overlaps, row, column).tolist():
+                other = seen.tracks[c]
+                if seen.overlaps.of_object[row, c] < _MERGE_COVER or other.slot not in self._tracks or other is track:
                     continue
-                pair = (min(track.slot, other.slot), max(track.slot, other.slot))
-                sign = -2.0 if other.slot in matched else 1.0  # two masks at once: two things
-                total = self._merge_evidence_s.get(pair, 0.0) + sign * step_s
-                self._merge_evidence_s[pair] = max(total, -1.0)
+                if other in present or track.slot not in self._tracks:
+                    continue
+                self._pairs.together(track.slot, other.slot).add(
+                    track.view_from(points.camera), steps_s.get(track.slot, 0.0)
+                )
+                together_s, apart_s = self._pairs.seconds(track.slot, other.slot)
                 # What is hidden says nothing: most of the smaller one must have been looked at.
-                share = visible[c] / max(len(self._voxels_of(other)), 1)
-                if total >= _MERGE_AFTER_S and (share > 0.3 or other.pixels < track.pixels):
-                    self._merge(track, other, row_track)
+                share = seen.overlaps.visible[c] / max(len(self._voxels_of(other)), 1)
+                if together_s - _APART_WEIGHT * apart_s >= _merge_after_s(track, other) and (
+                    share > 0.3 or other.pixels < track.pixels
+                ):
+                    self._merge(track, other, tracks)
+                    track = tracks[row]
 
-    def _note_apart(self, row_track: dict[int, Track]) -> None:
-        """Two masks of one frame are two things."""
-        by_label: dict[str, list[Track]] = {}
-        for track in row_track.values():
-            by_label.setdefault(track.label, []).append(track)
-        for group in by_label.values():
-            if len(group) > 1:
-                slots = {t.slot for t in group}
-                for track in group:
-                    track.apart_from |= slots
+    def _note_apart(self, points: LiftedPoints, tracks: dict[int, Track], steps_s: dict[int, float]) -> None:
+        """Two masks of one frame are two things, if they are near each other at all."""
+        present = sorted({t.slot: t for t in tracks.values() if t.box is not None}.values(), key=lambda t: t.slot)
+        if len(present) < 2:
+            return
+        centers = np.array([t.box.center for t in present if t.box is not None])
+        reach = np.array([np.linalg.norm(t.box.size) / 2 for t in present if t.box is not None])
+        distance = np.linalg.norm(centers[:, None] - centers[None], axis=2)
+        near = np.argwhere(np.triu(distance < reach[:, None] + reach[None] + _NEAR_M, 1))
+        for i, j in near.tolist():
+            a, b = present[i], present[j]
+            self._pairs.apart(a.slot, b.slot).add(a.view_from(points.camera), steps_s.get(a.slot, 0.0))
 
     def _merge_touching(self, track: Track, now_ns: int) -> None:
         """Merge with what has the same label and touches, if both were never seen at once: sides of one thing."""
@@ -258,14 +336,14 @@ class ObjectMap:
         for other in list(self._tracks.values()):
             if (
                 other.label != track.label
-                or other.slot in track.apart_from
                 or other is track
                 or other.box is None
                 or not other.may_hold(track.box.center, float(np.linalg.norm(track.box.size)) / 2)
                 or now_ns - other.first_sight_ns < _TOUCHING_AFTER_S * 1e9
             ):
                 continue
-            if box_distance(track.box, other.box)[0] < _TOUCHING_M:
+            together_s, apart_s = self._pairs.seconds(track.slot, other.slot)
+            if apart_s <= _SEEN_APART_S + 0.2 * together_s and box_distance(track.box, other.box)[0] < _TOUCHING_M:
                 self._merge(track, other, {})
                 if track.slot not in self._tracks:
                     return
@@ -284,8 +362,7 @@ class ObjectMap:
         for row, track in row_track.items():
             if track is gone:
                 row_track[row] = keep
-        for pair in [p for p in self._merge_evidence_s if gone.slot in p]:
-            del self._merge_evidence_s[pair]
+        self._pairs.inherit(keep.slot, gone.slot)
 
     def _new_track(self, stamp_ns: int) -> Track:
         track = Track(self._next_slot, stamp_ns)
@@ -303,6 +380,7 @@ class ObjectMap:
     def _drop(self, track: Track, now_ns: int) -> None:
         self.voxels.release(self._voxels_of(track))
         del self._tracks[track.slot]
+        self._pairs.forget(track.slot)
         track.state = ObjectState.GONE
         if track.id:
             self._removed.append(track.id)
@@ -312,6 +390,12 @@ class ObjectMap:
 
     def _resolve(self, object_id: int) -> int:
         return self.merged.get(object_id, object_id)
+
+
+def _merge_after_s(a: Track, b: Track) -> float:
+    if not (a.id and b.id and a.label and b.label):
+        return _MERGE_UNNAMED_S
+    return _MERGE_LIKE_S if a.label == b.label else _MERGE_UNLIKE_S
 
 
 def _compact(values: I32) -> tuple[I32, I64]:

@@ -105,7 +105,7 @@ class Pipeline:
         ids: dict[int, int | None] = {}
         if instances is not None:
             with measure("objects"):
-                ids = self.objects.observe(points, instances)
+                ids = self.objects.observe(frame, points, instances)
         with measure("boxes"):
             changed, removed = self.objects.refresh(now_ns)
         scene = self._renew(frame) if is_new else None

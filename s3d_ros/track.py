@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from s3d_ros.boxes import fit_box
+from s3d_ros.evidence import VIEWS, ByView
 from s3d_ros.lifting import LiftedPoints
 from s3d_ros.types import F64, I64, ObjectState, OrientedBox, SceneObject
 from s3d_ros.visibility import EmptySpace
@@ -12,10 +13,11 @@ from s3d_ros.voxels import OwnedVoxels
 
 # first_seen is the first sight of this many pixels: a few pixels in the distance are no sight of a thing.
 FIRST_SEEN_PIXELS = 500
-# Label evidence saturates by view: a thousand frames from one side count once.
-_VIEW_DIRECTIONS = 12
-_EVIDENCE_PER_VIEW = 1.0
-_STEP_S = 0.2
+# One sight counts for at most so long: a gap in time is no proof of what happened in it.
+_LONGEST_STEP_S, _SHORTEST_STEP_S = 0.2, 0.03
+# Voxels with fewer votes than this share of the median, or that were as often seen to be something else, are not of
+# the thing: ragged masks, depth beside an edge.
+_FIRM_VOTES, _FIRM_SUPPORT = 0.25, 0.6
 
 
 class Track:
@@ -35,8 +37,8 @@ class Track:
         self.box: OrientedBox | None = None
         self.box_ns = 0
         self.box_is_old = True
-        self.apart_from: set[int] = set()  # slots of like things that were seen at the same time
-        self._evidence: dict[str, dict[int, float]] = {}
+        self.whole, self.parted = ByView(), ByView()  # how long one mask showed all of it, and how long several parts
+        self._evidence: dict[str, ByView] = {}
         self._voxels: list[I64] = []
 
     @property
@@ -54,7 +56,7 @@ class Track:
 
     def see(self, points: LiftedPoints, pixels: int, label: str, score: float) -> None:
         """Count one sight of ``pixels`` pixels under a label ("" unknown)."""
-        step_s = float(np.clip((points.stamp_ns - self.last_sight_ns) / 1e9, 0, _STEP_S))
+        step_s = self.step_s(points.stamp_ns)
         self.last_sight_ns = points.stamp_ns
         self.pixels += pixels
         self.observations += 1
@@ -62,21 +64,24 @@ class Track:
         if self.first_large_sight_ns is None and pixels >= FIRST_SEEN_PIXELS:
             self.first_large_sight_ns = points.stamp_ns
         if label:
-            views = self._evidence.setdefault(label, {})
-            view = self._view(points.camera)
-            weight = score * min(pixels / 2000, 1.0) * max(step_s, 0.03)
-            views[view] = min(views.get(view, 0.0) + weight, _EVIDENCE_PER_VIEW)
-            self.label = max(self._evidence, key=lambda name: sum(self._evidence[name].values()))
+            weight = score * min(pixels / 2000, 1.0) * step_s
+            self._evidence.setdefault(label, ByView()).add(self.view_from(points.camera), weight)
+            self.label = max(self._evidence, key=lambda name: self._evidence[name].total)
 
-    def _view(self, camera: F64) -> int:
+    def step_s(self, stamp_ns: int) -> float:
+        """Return for how long a sight at this stamp counts."""
+        return float(np.clip((stamp_ns - self.last_sight_ns) / 1e9, _SHORTEST_STEP_S, _LONGEST_STEP_S))
+
+    def view_from(self, camera: F64) -> int:
+        """Return from which of VIEWS directions a camera (3,) sees it."""
         if self.box is None:
             return 0
         d = camera - self.box.center
-        return int((np.arctan2(d[1], d[0]) / (2 * np.pi) + 0.5) * _VIEW_DIRECTIONS) % _VIEW_DIRECTIONS
+        return int((np.arctan2(d[1], d[0]) / (2 * np.pi) + 0.5) * VIEWS) % VIEWS
 
     def label_scores(self) -> dict[str, float]:
         """Return the share of evidence of each label, best first."""
-        sums = {name: sum(views.values()) for name, views in self._evidence.items()}
+        sums = {name: seen.total for name, seen in self._evidence.items()}
         total = sum(sums.values()) or 1.0
         return {k: v / total for k, v in sorted(sums.items(), key=lambda item: -item[1])}
 
@@ -96,7 +101,11 @@ class Track:
         """Fit the box to what was seen; return whether there is one."""
         self.most_voxels = max(len(voxels), int(0.9 * self.most_voxels))  # a bad mask's voxels are forgotten
         if len(voxels) >= 3:
-            self.box = fit_box(field.positions(voxels), field.counts(voxels), field.voxel_m, up)
+            votes, support = field.votes[voxels], field.support(voxels)
+            firm = voxels[
+                (votes >= _FIRM_VOTES * np.median(votes)) & (support >= min(_FIRM_SUPPORT, np.median(support)))
+            ]
+            self.box = fit_box(field.positions(firm), field.counts(firm), field.voxel_m, up)
             if self.id:
                 self.state = ObjectState.CONFIRMED
         self.box_is_old, self.box_ns = False, now_ns
@@ -128,12 +137,11 @@ class Track:
         firsts = [t for t in (self.first_large_sight_ns, other.first_large_sight_ns) if t is not None]
         self.first_large_sight_ns = min(firsts, default=None)
         self.pixels += other.pixels
-        self.apart_from |= other.apart_from
+        self.whole.absorb(other.whole)
+        self.parted.absorb(other.parted)
         self.observations += other.observations
-        for name, views in other._evidence.items():
-            mine = self._evidence.setdefault(name, {})
-            for view, weight in views.items():
-                mine[view] = min(mine.get(view, 0.0) + weight, _EVIDENCE_PER_VIEW)
+        for name, seen in other._evidence.items():
+            self._evidence.setdefault(name, ByView()).absorb(seen)
         self.label = next(iter(self.label_scores()), "")
         self.add_voxels(voxels)
         self.box_is_old = True

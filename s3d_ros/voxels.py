@@ -12,6 +12,7 @@ import open3d.core as o3c
 from s3d_ros.types import F32, F64, I32, I64
 
 NOBODY = 0
+MOST_VOTES = 8.0  # so that an error that lasted for seconds is outvoted in as many
 
 
 class OwnedVoxels:
@@ -26,6 +27,7 @@ class OwnedVoxels:
         self.owner = np.zeros(capacity, np.int32)
         self.votes = np.zeros(capacity, np.float32)
         self._sums = np.zeros((capacity, 4), np.float64)  # x, y, z, number of points
+        self._sights = np.zeros((capacity, 2), np.float32)  # for the owner, against it
         self._size = 0
 
     def __len__(self) -> int:
@@ -63,12 +65,13 @@ class OwnedVoxels:
         sums = np.add.reduceat(homogeneous[order].astype(np.float64), first, axis=0)
 
         same = self.owner[unique] == claimant
-        self.votes[unique] = np.minimum(self.votes[unique] + np.where(same, 1.0, -1.0), 30.0)
+        self.votes[unique] = np.minimum(self.votes[unique] + np.where(same, 1.0, -1.0), MOST_VOTES)
         flips = ~same & (self.votes[unique] < 0)
         taken = unique[flips]
         self.owner[taken], self.votes[taken] = claimant[flips], 1.0
-        self._sums[taken] = 0.0
+        self._sums[taken], self._sights[taken] = 0.0, 0.0
         mine = same | flips
+        self._sights[unique, np.where(mine, 0, 1)] += 1
         self._sums[unique[mine]] += sums[mine]
         return taken, claimant[flips]
 
@@ -81,6 +84,11 @@ class OwnedVoxels:
         """Return how many points were seen in each voxel, (N,)."""
         return np.asarray(self._sums[voxels, 3])
 
+    def support(self, voxels: I64) -> F32:
+        """Return which share of the sights of each voxel was for its owner, (N,)."""
+        sights = self._sights[voxels]
+        return np.asarray(sights[:, 0] / np.maximum(sights.sum(axis=1), 1))
+
     def fade(self, voxels: I64) -> I64:
         """Take half the votes of voxels that were seen to be empty; return those that nobody owns any longer."""
         self.votes[voxels] = np.minimum(self.votes[voxels], 8.0) / 2
@@ -88,10 +96,19 @@ class OwnedVoxels:
         self.release(lost)
         return lost
 
+    def doubt(self, voxels: I64, votes: float) -> I64:
+        """Vote against the owners of voxels (N,) that were seen to be something else; return those they lost."""
+        doubted = np.unique(voxels[voxels >= 0])
+        self.votes[doubted] -= np.float32(votes)
+        self._sights[doubted, 1] += 1
+        lost = doubted[self.votes[doubted] < 0]
+        self.release(lost)
+        return lost
+
     def release(self, voxels: I64) -> None:
         """Make voxels belong to nobody."""
         self.owner[voxels], self.votes[voxels] = NOBODY, 0.0
-        self._sums[voxels] = 0.0
+        self._sums[voxels], self._sights[voxels] = 0.0, 0.0
 
     def _keys(self, points: F32) -> o3c.Tensor:
         return o3c.Tensor.from_numpy(np.floor(points * np.float32(1 / self.voxel_m)).astype(np.int32))
@@ -117,3 +134,4 @@ class OwnedVoxels:
             self.owner = np.concatenate([self.owner, np.zeros(more, np.int32)])
             self.votes = np.concatenate([self.votes, np.zeros(more, np.float32)])
             self._sums = np.concatenate([self._sums, np.zeros((more, 4))])
+            self._sights = np.concatenate([self._sights, np.zeros((more, 2), np.float32)])

@@ -10,7 +10,7 @@ say() { printf '\033[1m%s\033[0m\n' "$*"; }
 fail() { printf '\n%s\n' "$*" >&2; exit 1; }
 
 # --- is there anything to do? -----------------------------------------------------------------
-wheels_key=$(cat scripts/requirements.py scripts/fix_ros_wheels.py <(echo "$root") \
+wheels_key=$(cat scripts/requirements.py scripts/without_dependencies.txt scripts/fix_ros_wheels.py <(echo "$root") \
   <(cat "${PIP_CONSTRAINT:-/dev/null}") <(sed -n '/^\[project\]/,/^\[tool/p' pyproject.toml) | sha256sum)
 messages_key=$(cat CMakeLists.txt package.xml $(find msg srv action interfaces -type f | sort) \
   scripts/use_in_place.py <(echo "$wheels_key") | sha256sum)
@@ -71,6 +71,7 @@ if ! is_done wheels "$wheels_key"; then
   echo "$root" > "$venv/.root"
   "$venv/bin/python" scripts/requirements.py dev ros ros-build > "$venv/requirements.txt"
   "$venv/bin/python" -m pip install -qq --disable-pip-version-check -r "$venv/requirements.txt"
+  "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-deps -r scripts/without_dependencies.txt
   "$venv/bin/python" scripts/fix_ros_wheels.py
   rm -rf "$venv/build"
   echo "$wheels_key" > "$venv/.done-wheels"

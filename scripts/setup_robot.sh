@@ -21,6 +21,7 @@ touch "$workspace/venv/COLCON_IGNORE"
 source "$workspace/venv/bin/activate"
 python "$package/scripts/requirements.py" > "$workspace/venv/requirements.txt"
 python -m pip install -c "$package/scripts/numpy1.txt" -r "$workspace/venv/requirements.txt"
+python -m pip install --no-deps -r "$package/scripts/without_dependencies.txt"
 
 # With the environment's Python, so that the installed executables find what pip brought
 colcon build --packages-select s3d_ros --cmake-args -DPython3_EXECUTABLE="$(command -v python)"

@@ -157,6 +157,9 @@ def test_errors_last_as_long_as_stated():
         inner = [p for p in row if p is not None]
         for piece in set(inner) - {row[0], row[-1]}:
             assert 0.9 <= row.count(piece) * 0.05 <= 3.1
+    edges = np.diff(on.astype(int), axis=1, prepend=0, append=0)
+    lasted_s = [(b - a) * 0.05 for row in edges for a, b in zip(*map(np.flatnonzero, (row > 0, row < 0)), strict=True)]
+    assert max(lasted_s) <= 3.1  # no two on end
 
 
 def test_ragged_outlines_stay_within_three_pixels():

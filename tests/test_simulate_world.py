@@ -202,6 +202,14 @@ def test_the_same_seed_makes_the_same_home_and_another_one_not():
     assert any(not np.array_equal(a.mesh.color, b.mesh.color) for a, b in zip(one.things, other.things, strict=True))
 
 
+def test_twins_cannot_be_told_apart_by_their_looks():
+    def looks(twins: bool) -> set[bytes]:
+        world = scene_from_layouts(["office"], twins=twins)
+        return {np.unique(t.mesh.color, axis=0).tobytes() for t in world.things if t.label == "chair"}
+
+    assert len(looks(True)) == 1 and len(looks(False)) > 1
+
+
 GOOD = {"id": 1, "label": "chair", "center": [1, 1, 0.5], "size": [0.5, 0.5, 1], "axes": np.eye(3).tolist()}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from s3d_ros.offline import suite
+from s3d_ros.offline import bench, suite
 from s3d_ros.offline.evaluate import evaluate
 from s3d_ros.offline.score import score
 from s3d_ros.offline.simulate import SimulateConfig
@@ -153,3 +153,46 @@ def test_a_room_from_end_to_end(tmp_path: Path, name: str):
     assert by_boxes["matched_by"] == "boxes"
     assert abs(by_boxes["objects"]["once"] - t["objects"]["once"]) <= 2
     shutil.rmtree(recording)  # pytest keeps the folders of its last runs
+
+
+def test_what_bench_measures_of_the_layouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[tuple[list[str], SuiteSettings]] = []
+
+    def run(places: list[Place], work: Path, settings: SuiteSettings, **_: Any) -> dict[str, Any]:
+        asked.append(([p.name for p in places], settings))
+        return {"rows": []}
+
+    monkeypatch.setattr(suite, "run_suite", run)
+    monkeypatch.setattr(suite, "show_suite", lambda *_: None)
+    given = ["--only", "layouts", "--layouts", str(listed(tmp_path, 4)), "--out", str(tmp_path / "out")]
+    name = f"{tmp_path.name}-room2"
+    assert bench.main([*given, "--noise", "all", "--yardsticks", "--flats", "1", "--places", name, "flat-1"])
+    assert bench.main([*given, "--flats", "0"])
+    (noisy, settings), (plain, default) = asked
+    assert noisy == [name, "flat-1"] and len(plain) == 4
+    assert settings.noise == "all" and settings.yardsticks and settings.simulation.twins
+    assert default == SuiteSettings()
+
+
+@pytest.mark.slow
+def test_noisy_rooms_beside_the_yardsticks(tmp_path: Path):
+    """Two short walks with few pixels: identities are those of both sequences together, for all alike."""
+    short = SimulateConfig(width=160, height=120, fps=4, max_duration_s=5, twins=True)
+    settings = SuiteSettings(noise="detector", yardsticks=True, simulation=short)
+    places = [Place(name, (PACKAGED / f"{name}.json",)) for name in ("studio", "office")]
+    result = run_suite(places, tmp_path, settings, console=QUIET, own_process=False)
+    assert not result["total"]["failed"]
+    compared = result["total"]["compared"]
+    assert list(compared) == ["this map", "oracle", "conceptgraphs", "bytetrack"]
+    assert compared["oracle"]["given_idf1"] == compared["oracle"]["given_idf1_resolved"] == 1
+    evaluations = [r["evaluation"] for r in result["rows"]]
+    for name, key in (("this map", "given"), ("this map", "rendered")):
+        parts = [e["identity"][key]["resolved"] for e in evaluations]
+        right = sum(p["counts"]["identity"]["IDTP"] for p in parts)
+        both = sum(p["true"] + p["said"] for p in parts)
+        assert compared[name][f"{key}_idf1_resolved"] == pytest.approx(2 * right / both, abs=1e-4)
+    assert compared["this map"]["missed"] == sum(e["objects"]["missed"] for e in evaluations)
+    console = Console(record=True, width=140, file=(tmp_path / "out.txt").open("w"))
+    show_suite(result, console)
+    text = console.export_text()
+    assert "IDF1 map" in text and "IDF1 3D" in text and "ConceptGraphs" in text

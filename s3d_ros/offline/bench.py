@@ -18,6 +18,7 @@ from rich.table import Table
 
 from s3d_ros.config import Config
 from s3d_ros.geometry import invert
+from s3d_ros.offline.simulate.config import NOISES, SimulateConfig
 from s3d_ros.pipeline import Pipeline
 from s3d_ros.types import Frame, Instances
 
@@ -36,6 +37,10 @@ def main(arguments: Sequence[str] = ()) -> bool:
     parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="folder for bench.json and what it needs")
     parser.add_argument("--frames", type=int, default=300, help="frames of a 30 Hz recording for the speed")
     parser.add_argument("--layouts", type=Path, help="a list of layouts (as rich.txt): score the questions over them")
+    parser.add_argument("--noise", choices=NOISES, default="none", help="errors of the simulated layouts")
+    parser.add_argument("--yardsticks", action="store_true", help="measure others on the same instances of --layouts")
+    parser.add_argument("--flats", type=int, default=5, help="flats of four rooms each to make of --layouts")
+    parser.add_argument("--places", nargs="*", help="only those of --layouts, by name")
     parser.add_argument("--not-geometric", type=Path, help="questions that must not be answered, for --layouts")
     parser.add_argument("--recording", type=Path, help="a real recording: how well held-out frames are foretold")
     parser.add_argument(
@@ -56,8 +61,16 @@ def main(arguments: Sequence[str] = ()) -> bool:
     if "layouts" in wanted and options.layouts:
         from s3d_ros.offline.suite import SuiteSettings, places_of, run_suite, show_suite
 
-        settings = SuiteSettings(not_geometric=options.not_geometric)
-        result["layouts"] = run_suite(places_of(options.layouts), options.out / "layouts", settings, console=console)
+        settings = SuiteSettings(
+            noise=options.noise,
+            yardsticks=options.yardsticks,
+            simulation=SimulateConfig(twins=options.noise in ("detector", "all")),
+            not_geometric=options.not_geometric,
+        )
+        places = places_of(options.layouts, options.flats)
+        if options.places is not None:
+            places = [p for p in places if p.name in options.places]
+        result["layouts"] = run_suite(places, options.out / "layouts", settings, console=console)
         show_suite(result["layouts"], console)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "bench.json"
@@ -68,7 +81,6 @@ def main(arguments: Sequence[str] = ()) -> bool:
 
 def simulated(frames: int) -> list[Observed]:
     """Render the start of a tour through a packaged home at 30 Hz, 640x480, with given instances."""
-    from s3d_ros.offline.simulate.config import SimulateConfig
     from s3d_ros.offline.simulate.frames import iter_frames
     from s3d_ros.offline.simulate.trajectory import tour
     from s3d_ros.offline.simulate.world import scene_from_layouts

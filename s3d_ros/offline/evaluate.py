@@ -11,56 +11,109 @@ when missed. Map objects that stand for a true object that was not well seen are
 
 Beside that, class-agnostic figures that know only geometry: ``boxes`` matches map and truth boxes one to one by IoU;
 ``tubes`` does the same with pixels over the whole recording, ``frames`` with the masks of each frame (`maskscore`).
+``identity`` tells whether things kept their IDs (`identity`), ``points`` how well the true surface is divided among the
+objects (`points`), ``calibration`` what a label's confidence is worth. ``yardsticks`` are the same figures of what
+others would have made of the same instances (`yardsticks`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from s3d_ros.geometry import box_iou
+from s3d_ros.offline.calibration import calibration
+from s3d_ros.offline.evaluate_tables import show_evaluation
+from s3d_ros.offline.identity import Sight, identity, sights, with_all_given
 from s3d_ros.offline.maskscore import MaskPair, MaskScore, score_masks
-from s3d_ros.offline.overlaps import NOTHING, Overlaps, count_overlaps
+from s3d_ros.offline.overlaps import NOTHING, Overlaps, count_overlaps, read_overlaps
+from s3d_ros.offline.points import point_quality
+from s3d_ros.offline.rendered import RENDERED
 from s3d_ros.offline.run import load_scene
 from s3d_ros.offline.score import read_rows, score
 from s3d_ros.offline.truth import TrueObject, Truth, load_truth
 from s3d_ros.types import F64, OrientedBox, Scene, SceneObject
 
+__all__ = ["box_ious", "evaluate", "show_evaluation"]
+
 MIN_PIXEL_SHARE = 0.5
 MIN_BOX_IOU = 0.1
 
 
-def evaluate(run: Path, truth_path: Path, key_path: Path | None = None) -> dict[str, Any]:
+def evaluate(
+    run: Path,
+    truth_path: Path,
+    key_path: Path | None = None,
+    yardsticks: Path | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> dict[str, Any]:
     """Evaluate a run directory; also its ``answers.json`` when the questions' key is given.
 
-    Raises RunError, TruthError or ScoreError, naming the file, for what can't be read.
+    yardsticks: the recording that the run was made of: measure beside it what others would have made of the same
+    instances; their runs are left in ``RUN/yardsticks``. progress: of running them, (frames done, in all or None).
+    Raises RunError, TruthError, ScoreError, RecordingError or MeasureError, naming what can't be used.
     """
     scene, truth = load_scene(run), load_truth(truth_path)
-    overlaps = None
-    if truth.has_instances and (run / "tracks.jsonl").exists():
-        overlaps = count_overlaps(run / "tracks.jsonl", truth, _survivors(scene))
-        overlaps = overlaps if overlaps.frames else None
-    iou = box_ious([o.box for o in scene.objects], [t.box for t in truth.objects])
-    stands = [_stands_for(o, iou[k], truth, overlaps) for k, o in enumerate(scene.objects)]
+    others: dict[str, Any] | None = None
+    all_given: list[Sight] | None = None
+    if yardsticks is not None:
+        from s3d_ros.offline.recording import open_recording
+        from s3d_ros.offline.yardsticks import run_yardsticks
+
+        made = run_yardsticks(open_recording(yardsticks), truth, run / "yardsticks", scene.up, progress)
+        all_given = sights(read_overlaps(made["oracle"] / "tracks.jsonl", truth))
+        others = {name: _measured(path, load_scene(path), truth, all_given) for name, path in made.items()}
     result = {
         "run": str(run),
         "truth": str(truth.path),
-        "matched_by": "boxes" if overlaps is None else "masks",
-        **_objects(scene, truth, iou, stands),
-        "boxes": _agnostic(_box_pair(scene, truth, iou)),
-        "tubes": None if overlaps is None else _agnostic(_tube_pair(scene, truth, overlaps)),
-        "frames": None if overlaps is None else _plain(score_masks(overlaps.frames)),
+        **_measured(run, scene, truth, all_given),
         "room": _room(scene, truth),
+        "yardsticks": others,
         "questions": None,
     }
     if key_path is not None:
         result["questions"] = score(read_rows(key_path), read_rows(run / "answers.json"))
     return result
+
+
+def survivors_of(scene: Scene) -> dict[int, int]:
+    """Return {ID that was merged: the ID that stands for it at the end}."""
+    return {**scene.merged, **{alias: o.id for o in scene.objects for alias in o.aliases}}
+
+
+def _measured(run: Path, scene: Scene, truth: Truth, all_given: list[Sight] | None) -> dict[str, Any]:
+    """Return all that is measured of any run, a yardstick's too. all_given: every instance there was, where known."""
+    survivors = survivors_of(scene)
+    overlaps, seen = None, []
+    if truth.has_instances and (run / "tracks.jsonl").exists():
+        frames = read_overlaps(run / "tracks.jsonl", truth)
+        overlaps = count_overlaps(frames, survivors)
+        overlaps = overlaps if overlaps.frames else None
+        seen = sights(frames)
+    if all_given is not None:
+        seen = with_all_given(seen, all_given)
+    iou = box_ious([o.box for o in scene.objects], [t.box for t in truth.objects])
+    stands = [_stands_for(o, iou[k], truth, overlaps) for k, o in enumerate(scene.objects)]
+    return {
+        "matched_by": "boxes" if overlaps is None else "masks",
+        **_objects(scene, truth, iou, stands),
+        "boxes": _agnostic(_box_pair(scene, truth, iou)),
+        "tubes": None if overlaps is None else _agnostic(_tube_pair(scene, truth, overlaps)),
+        "frames": None if overlaps is None else _plain(score_masks(overlaps.frames)),
+        "points": point_quality(scene, run, truth),
+        "identity": identity(seen, run / RENDERED, truth, survivors),
+        "calibration": _calibration(scene, truth, stands),
+    }
+
+
+def _calibration(scene: Scene, truth: Truth, stands: Sequence[int]) -> dict[str, Any]:
+    """Calibration of the labels of all map objects that stand for something well seen."""
+    labels = {t.id: t.label for t in truth.objects if t.well_seen}
+    known = [(o, labels[s]) for o, s in zip(scene.objects, stands, strict=True) if s in labels]
+    return calibration([(o.label_confidence, o.label == label) for o, label in known])
 
 
 def box_ious(boxes: Sequence[OrientedBox], others: Sequence[OrientedBox]) -> F64:
@@ -75,10 +128,6 @@ def box_ious(boxes: Sequence[OrientedBox], others: Sequence[OrientedBox]) -> F64
     for i, j in zip(*np.nonzero(apart < reach[:, None] + other_reach[None]), strict=True):
         iou[i, j] = box_iou(boxes[i], others[j])
     return iou
-
-
-def _survivors(scene: Scene) -> dict[int, int]:
-    return {**scene.merged, **{alias: o.id for o in scene.objects for alias in o.aliases}}
 
 
 def _stands_for(o: SceneObject, iou: F64, truth: Truth, overlaps: Overlaps | None) -> int:
@@ -122,6 +171,8 @@ def _objects(scene: Scene, truth: Truth, iou: F64, stands: Sequence[int]) -> dic
     }
     for name in ("once", "iou25", "iou50"):
         figures[f"{name}_share"] = _share(figures[name], len(rows))
+    figures["per_true"] = _share(sum(len(r["map_ids"]) for r in rows), len(found_rows))
+    figures["ghost_share"] = _share(len(ghosts), len(scene.objects))
     figures["label_share"] = _share(figures["labelled_right"], len(found_rows))
     return {
         "objects": figures,
@@ -195,49 +246,3 @@ def _mean(values: F64) -> float | None:
 
 def _median(values: Sequence[float]) -> float | None:
     return round(float(np.median(values)), 4) if values else None
-
-
-def show_evaluation(result: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print the figures as tables."""
-    console = console or Console()
-    o = result["objects"]
-    table = Table("objects", "", title=f"{result['run']} against {result['truth']}", title_justify="left")
-    seen = o["well_seen"]
-    table.add_row("well seen, of all there are", f"{seen} of {o['truth']}")
-    for name, key in (("in the map once", "once"), ("box IoU >= 0.25", "iou25"), ("box IoU >= 0.5", "iou50")):
-        table.add_row(name, f"{o[key]} of {seen}  {_percent(o[key + '_share'])}")
-    table.add_row(
-        "labelled right, of those found", f"{o['labelled_right']} of {o['found']}  {_percent(o['label_share'])}"
-    )
-    table.add_row("missed / duplicated / ghosts", f"{o['missed']} / {o['duplicated']} / {o['ghosts']}")
-    table.add_row("mean box IoU", str(o["mean_iou"]))
-    table.add_row("median error of centre / size", f"{o['center_error_m']} m / {o['size_error_m']} m")
-    for name in ("boxes", "tubes"):
-        if result[name]:
-            at = result[name]
-            table.add_row(f"class-agnostic AP25 / AP50, {name}", f"{at['iou25']['ap']} / {at['iou50']['ap']}")
-    room = result["room"]
-    table.add_row("floor area", f"{room['floor_area_m2']} m2, really {room['truth_m2']} m2")
-    console.print(table)
-    if result["questions"]:
-        show_score(result["questions"], console)
-
-
-def show_score(scored: Mapping[str, Any], console: Console) -> None:
-    """Print the score of answers by kind, level and wording."""
-    table = Table("questions", "score", "asked", "unanswered")
-    for name, row in scored["kinds"].items():
-        table.add_row(name, _figure(row["score"]), str(row["count"]), str(row["unanswered"]))
-    table.add_row("mean of the kinds", _figure(scored["mean"]), str(scored["count"]), str(scored["unanswered"]))
-    table.add_section()
-    for name, row in (*scored["levels"].items(), *((f"worded: {k}", v) for k, v in scored["wordings"].items())):
-        table.add_row(name, _figure(row["score"]), str(row["count"]), str(row["unanswered"]))
-    console.print(table)
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"({100 * share:.1f} %)"
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"

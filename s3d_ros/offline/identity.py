@@ -77,9 +77,12 @@ def given_moments(frames: Iterable[Sight], survivors: Mapping[int, int]) -> list
     return out
 
 
-def rendered_moments(path: Path, truth: Truth, survivors: Mapping[int, int]) -> list[Moment]:
-    """Return the frames of a ``rendered.jsonl`` against the true instances. Raises RunError."""
-    out = []
+def rendered_moments(path: Path, truth: Truth, *ways: Mapping[int, int]) -> list[list[Moment]]:
+    """Return the frames of a ``rendered.jsonl`` against the true instances, once for each of several survivors.
+
+    Raises RunError.
+    """
+    out: list[list[Moment]] = [[] for _ in ways]
     for row in read_lines(path, "frame", "objects", "seen", "start", "stride"):
         true = truth.instances(row["frame"])
         if true is None:
@@ -90,9 +93,14 @@ def rendered_moments(path: Path, truth: Truth, survivors: Mapping[int, int]) -> 
             raise RunError(f"frame {row['frame']} of {path} was drawn {seen.shape}, the truth there is {small.shape}")
         drawn = np.zeros(seen.shape, np.int64)
         for o in row["objects"]:
-            drawn[coco_mask.decode(rle(o["mask"])) > 0] = survivors.get(o["id"], o["id"])
+            drawn[coco_mask.decode(rle(o["mask"])) > 0] = o["id"]
         least = MIN_PIXELS * true.size / (640 * 480) / row["stride"] ** 2
-        out.append(_rendered(int(row.get("stamp_ns", 0)), small[seen].astype(np.int64), drawn[seen], least))
+        shown, there = drawn[seen], small[seen].astype(np.int64)
+        for moments, survivors in zip(out, ways, strict=True):
+            stands = {o["id"]: survivors.get(o["id"], o["id"]) for o in row["objects"]}
+            table = np.zeros(max(stands, default=0) + 1, np.int64)
+            table[list(stands)] = list(stands.values())
+            moments.append(_rendered(int(row.get("stamp_ns", 0)), there, table[shown], least))
     return out
 
 
@@ -100,8 +108,8 @@ def _rendered(stamp_ns: int, true: np.ndarray, drawn: np.ndarray, least: float) 
     """true, drawn: (N,) ids of the same pixels."""
     if not len(true):
         return Moment(stamp_ns, [], [], np.zeros((0, 0)))
-    t_ids, t = np.unique(true, return_inverse=True)
-    d_ids, d = np.unique(drawn, return_inverse=True)
+    t_ids, d_ids = (np.flatnonzero(np.bincount(ids)) for ids in (true, drawn))
+    t, d = np.searchsorted(t_ids, true), np.searchsorted(d_ids, drawn)
     both = np.bincount(t * len(d_ids) + d, minlength=len(t_ids) * len(d_ids)).reshape(len(t_ids), len(d_ids))
     t_size, d_size = both.sum(axis=1), both.sum(axis=0)
     iou = both / np.maximum(t_size[:, None] + d_size[None] - both, 1)
@@ -121,7 +129,8 @@ def identity(
     if frames:
         out["given"] = {name: _scored(given_moments(frames, s)) for name, s in ways.items()}
     if rendered is not None and rendered.exists():
-        out["rendered"] = {name: _scored(rendered_moments(rendered, truth, s)) for name, s in ways.items()}
+        moments = rendered_moments(rendered, truth, *ways.values())
+        out["rendered"] = {name: _scored(m) for name, m in zip(ways, moments, strict=True)}
     return out
 
 

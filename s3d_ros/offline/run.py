@@ -25,7 +25,6 @@ from s3d_ros.types import (
     ViewFrame,
 )
 
-
 CLOUD_IDS = "cloud_ids.npy"
 _NOT_IN_EVERY_RUN = (CLOUD_IDS, "rendered.jsonl")  # those of an older run must not be taken for this one's
 

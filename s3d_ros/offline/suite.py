@@ -32,6 +32,7 @@ from s3d_ros.offline.replay import replay
 from s3d_ros.offline.simulate import SimulateConfig, simulate
 from s3d_ros.offline.suite_report import show_suite, total
 from s3d_ros.offline.truth import load_truth
+from s3d_ros.offline.worst import draw_worst
 from s3d_ros.types import Question, Scene
 
 __all__ = ["Place", "SuiteError", "SuiteSettings", "measure", "places_of", "run_suite", "show_suite"]
@@ -59,6 +60,7 @@ class SuiteSettings:
     config: Config = field(default_factory=Config)
     simulation: SimulateConfig = field(default_factory=SimulateConfig)
     not_geometric: Path | None = None
+    yardsticks: bool = False  # also measure what others make of the same instances
     keep_recordings: bool = False  # a room's recording takes gigabytes
 
 
@@ -181,9 +183,10 @@ def measure(place: Place, folder: Path, settings: SuiteSettings) -> dict[str, An
     asked, key = folder / "questions.json", folder / "key.json"
     write_questions(make_questions(truth, settings.seed, settings.per_kind), asked, key)
     with _timed(times, "replay"):
-        scene = replay(recording, run, settings.config, questions=asked)
+        scene = replay(recording, run, settings.config, questions=asked, rendered=True)
     with _timed(times, "evaluate"):
-        evaluation = evaluate(run, recording, key)
+        evaluation = evaluate(run, recording, key, recording if settings.yardsticks else None)
+        draw_worst(run, recording, evaluation)
     report = json.loads((run / "report.json").read_text())
     if not settings.keep_recordings:
         shutil.rmtree(recording)

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from s3d_ros.types import U16, OrientedBox
+from s3d_ros.types import F32, I32, U16, OrientedBox
 
 # An object is *well seen* with this many pixels in one frame, and as many frames.
 WELL_SEEN_PIXELS = 2000
@@ -50,6 +50,20 @@ class Truth:
         path = self.path.parent / "truth" / "instances" / f"{frame:06d}.png"
         image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.exists() else None
         return None if image is None else np.asarray(image, dtype=np.uint16)
+
+    def surface(self) -> tuple[F32, I32] | None:
+        """Return the true surface that was seen: points (N, 3) of the map, and the object (N,) of each, 0 for none.
+
+        None where it was not kept. Raises TruthError for a damaged file.
+        """
+        path = self.path.parent / "truth" / "surface.npz"
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                return data["points"], data["ids"]
+        except (OSError, KeyError, ValueError) as error:
+            raise TruthError(f"{path} is no true surface ({type(error).__name__}: {error})") from error
 
     @property
     def has_instances(self) -> bool:

@@ -107,6 +107,7 @@ class SimulateConfig:
     transforms: str = "dynamic"
     publish_pose: bool = True
     truth_images: bool = True
+    twins: bool = False  # things of one kind look alike: same shape and colours, but for the sizes in the layout
     tour: TourConfig = field(default_factory=TourConfig)
     sensor: SensorNoise = field(default_factory=SensorNoise)
     detector: DetectorNoise = field(default_factory=DetectorNoise)

@@ -22,6 +22,9 @@ _ALIKE = {
 }  # fmt: skip
 
 
+_BROKEN = ("missed", "split", "merged")
+
+
 class Detector:
     """Publishes instances of frames. Without noise every thing that shows is there, whole and with its label."""
 
@@ -35,10 +38,14 @@ class Detector:
         ids = list(self._things)
         rng = np.random.default_rng([seed, 3])
         self._confused: dict[int, float] = {}
-        self._schedules: dict[str, Schedule] = {}
         if noise is not None:
-            shares = {"missed": noise.missed, "split": noise.split, "merged": noise.merged, "wrong": noise.wrong_label}
-            self._schedules = {k: Schedule(ids, v, noise.lasts_s, duration_s, rng) for k, v in shares.items()}
+            # An object is either missed, split or merged: so each happens as often as stated.
+            shares = np.array([noise.missed, noise.split, noise.merged])
+            total = float(shares.sum())
+            self._broken = Schedule(ids, total, noise.lasts_s, duration_s, rng)
+            chances = shares / total if total else np.ones(3) / 3
+            self._how = {n: rng.choice(_BROKEN, self._broken.pieces, p=chances) for n in ids}
+            self._mislabelled = Schedule(ids, noise.wrong_label, noise.lasts_s, duration_s, rng)
             count = round(noise.confused_objects * len(ids))
             for number in rng.permutation(ids)[:count].tolist():
                 self._confused[number] = float(rng.uniform(-np.pi, np.pi))
@@ -63,22 +70,26 @@ class Detector:
         image = displaced(image.astype(np.uint16), self._noise.ragged_px, rng).astype(np.int32)
         labels = {number: self._label(number, at_s, camera, rng) for number in seen}
         for number in seen:
-            if self._schedules["missed"].on(number, at_s) is not None:
+            if self._broken_now(number, at_s)[0] == "missed":
                 image[image == number] = 0
                 labels.pop(number, None)
         extra = 70_000  # beyond all true ids
         for number in [n for n in seen if n in labels]:
-            piece = self._schedules["merged"].on(number, at_s)
-            if piece is not None and (other := _touching(image, number)) in labels:
+            how, piece = self._broken_now(number, at_s)
+            if how == "merged" and (other := _touching(image, number)) in labels:
                 image[image == number] = other
                 labels.pop(number, None)
                 continue
-            piece = self._schedules["split"].on(number, at_s)
-            if piece is not None:
+            if how == "split":
                 image = _split(image, number, extra, angle=2.4 * piece + number)
                 labels[extra] = labels[number]
                 extra += 1
         return image, labels
+
+    def _broken_now(self, number: int, at_s: float) -> tuple[str, int]:
+        """Return how an object's mask is wrong, "" if it is not, and a number for this error."""
+        piece = self._broken.on(number, at_s)
+        return ("", 0) if piece is None else (str(self._how[number][piece]), piece)
 
     def _label(self, number: int, at_s: float, camera: F64, rng: np.random.Generator) -> tuple[str, float]:
         """Return what a thing is taken for, and with which score."""
@@ -89,7 +100,7 @@ class Detector:
             off = np.angle(np.exp(1j * (np.arctan2(d[1], d[0]) - self._confused[number])))
             if abs(off) < np.deg2rad(self._noise.confused_side_deg) / 2:
                 return self._other_label(thing.label, number), float(rng.uniform(0.5, 0.9))
-        piece = self._schedules["wrong"].on(number, at_s)
+        piece = self._mislabelled.on(number, at_s)
         if piece is not None:
             return self._other_label(thing.label, number + 7 * piece), float(rng.uniform(0.35, 0.8))
         return thing.label, float(rng.uniform(0.6, 0.98))

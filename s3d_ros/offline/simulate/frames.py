@@ -13,7 +13,7 @@ from s3d_ros.offline.simulate.noise import PoseJitter, noisy_color, noisy_depth
 from s3d_ros.offline.simulate.render import Renderer
 from s3d_ros.offline.simulate.trajectory import Trajectory
 from s3d_ros.offline.simulate.world import World
-from s3d_ros.types import F64, U16, Frame, Instances
+from s3d_ros.types import F32, F64, U16, Frame, Instances
 
 START_NS = 1_700_000_000_000_000_000
 
@@ -23,13 +23,14 @@ class Sample:
     """A frame, what a detector says about it, and what is true.
 
     frame: as the robot knows it, pose errors included. truth: (H, W) uint16, ids of the things, 0 for none.
-    T_map_camera: where the camera really is.
+    T_map_camera: where the camera really is. depth_m: (H, W) the true depth in metres, 0 where there is nothing.
     """
 
     frame: Frame
     instances: Instances
     truth: U16
     T_map_camera: F64
+    depth_m: F32
 
 
 def iter_frames(
@@ -70,7 +71,8 @@ def iter_frames(
             T_known = jitter.apply(T)
             T_base = T_known @ np.linalg.inv(T) @ T_base
         frame = Frame(index, stamp_ns, color, depth_m, intrinsics, T_known, T_base)
-        yield Sample(frame, detector.detect(index, stamp_ns, at_s, view.things, T[:3, 3]), view.things, T)
+        instances = detector.detect(index, stamp_ns, at_s, view.things, T[:3, 3])
+        yield Sample(frame, instances, view.things, T, view.depth_m)
 
 
 def after(world: World, event: Event) -> World:

@@ -74,7 +74,10 @@ class PoseJitter:
 
 
 class Schedule:
-    """When errors of one kind are on, for each object: pieces of time that each last as long as given, on by chance."""
+    """When errors of one kind are on, for each object: pieces of time that each last as long as given, on by chance.
+
+    Two on end are never on, or an error would last longer than given; what is on more than half the time can't help it.
+    """
 
     def __init__(
         self,
@@ -84,14 +87,18 @@ class Schedule:
         duration_s: float,
         rng: np.random.Generator,
     ) -> None:
-        count = int(np.ceil(duration_s / lasts_s[0])) + 2
+        self.pieces = count = int(np.ceil(duration_s / lasts_s[0])) + 2  # of each object
         self._ends: Mapping[int, F64] = {}
         self._on: Mapping[int, np.ndarray] = {}
         ends, on = {}, {}
         for number in ids:
             lengths = rng.uniform(*lasts_s, count)
             ends[number] = np.cumsum(lengths) - rng.uniform(0, lengths[0])
-            on[number] = rng.random(count) < share
+            chance = rng.random(count)
+            on[number] = chance < share
+            if share <= 0.5:
+                for k in range(1, count):  # as often as before, though half the pieces may not be
+                    on[number][k] = not on[number][k - 1] and chance[k] < share / (1 - share)
         self._ends, self._on = ends, on
 
     def on(self, number: int, at_s: float) -> int | None:

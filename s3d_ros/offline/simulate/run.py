@@ -34,7 +34,7 @@ def simulate(
     options = options or SimulateConfig()
     if noise not in NOISES:
         raise ValueError(f"noise = {noise!r} is none of {', '.join(NOISES)}")
-    world = scene_from_layouts(layout_paths, seed=seed)
+    world = scene_from_layouts(layout_paths, seed=seed, twins=options.twins)
     for event in options.events:
         world.thing(event.object_id)
     trajectory = tour(world, options.tour, fps=options.fps, seed=seed, max_s=options.max_duration_s)
@@ -45,7 +45,12 @@ def simulate(
             truth = TruthWriter(out, world, images=options.truth_images)
             for sample in iter_frames(world, trajectory, options, noise=noise, seed=seed):
                 recorder.write(sample.frame, sample.instances)
-                truth.add(sample.frame.index, (sample.frame.stamp_ns - START_NS) / 1e9, sample.truth)
+                at_s = (sample.frame.stamp_ns - START_NS) / 1e9
+                truth.add(sample.frame.index, at_s, sample.truth)
+                if options.truth_images:
+                    truth.add_surface(
+                        at_s, sample.depth_m, sample.truth, sample.T_map_camera, sample.frame.intrinsics, options.events
+                    )
                 if progress is not None:
                     progress(sample.frame.index + 1, len(trajectory))
             truth.finish(options.events)

@@ -12,8 +12,9 @@ import numpy as np
 
 from s3d_ros.offline.simulate.config import Event, Remove
 from s3d_ros.offline.simulate.frames import after
+from s3d_ros.offline.simulate.truth_surface import TruthSurface
 from s3d_ros.offline.simulate.world import World
-from s3d_ros.types import U16
+from s3d_ros.types import F32, F64, U16, Intrinsics
 
 FIRST_SEEN_PIXELS = 500
 
@@ -28,6 +29,8 @@ class TruthWriter:
         self._most: dict[int, int] = {}
         self._frames: dict[int, int] = {}
         self._first: dict[int, float] = {}
+        self._surface: TruthSurface | None = None
+        self._surface_of: set[Event] = set()
         if images:
             (folder / "truth" / "instances").mkdir(parents=True, exist_ok=True)
 
@@ -45,8 +48,22 @@ class TruthWriter:
             if not cv2.imwrite(str(path), truth, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
                 raise OSError(f"can't write {path}")
 
+    def add_surface(
+        self, at_s: float, depth_m: F32, truth: U16, T_map_camera: F64, k: Intrinsics, events: Sequence[Event] = ()
+    ) -> None:
+        """Take a frame's true depth (H, W) in metres, true instances (H, W) and true camera-to-map."""
+        if self._surface is None:
+            self._surface = TruthSurface(k)
+        for event in events:
+            if event.at_s <= at_s and event not in self._surface_of:
+                self._surface_of.add(event)
+                self._surface.forget(event.object_id)
+        self._surface.add(round(at_s * 1e9), depth_m, truth, T_map_camera)
+
     def finish(self, events: Sequence[Event] = ()) -> dict[str, Any]:
         """Write and return ``truth.json``: boxes as they are at the end; a removed thing keeps its last one."""
+        if self._surface is not None:
+            self._surface.write(self._folder / "truth" / "surface.npz")
         removed = {e.object_id: e.at_s for e in events if isinstance(e, Remove)}
         moved = {e.object_id: e.at_s for e in events if not isinstance(e, Remove)}
         world = self._world

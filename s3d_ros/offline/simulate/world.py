@@ -77,8 +77,10 @@ class World:
         return replace(self, things=tuple(thing if t.id == number else t for t in self.things))
 
 
-def scene_from_layouts(layouts: Sequence[str | Path | Layout], *, seed: int = 0) -> World:
+def scene_from_layouts(layouts: Sequence[str | Path | Layout], *, seed: int = 0, twins: bool = False) -> World:
     """Furnish one layout, or several as a flat. Names are those of packaged layouts. Raises LayoutError.
+
+    twins: things of one kind look alike, in all rooms.
 
     One layout keeps its coordinates and ids. In a flat the things are numbered anew: first room first, in its order.
     """
@@ -90,10 +92,10 @@ def scene_from_layouts(layouts: Sequence[str | Path | Layout], *, seed: int = 0)
         placed = [Placed(fit_room(read[0]), read[0].objects)]
     else:
         placed, doorways = compose(read)
-    return _build("+".join(layout.name for layout in read), placed, doorways, seed)
+    return _build("+".join(layout.name for layout in read), placed, doorways, seed, twins)
 
 
-def _build(name: str, placed: Sequence[Placed], doorways: Sequence[Doorway], seed: int) -> World:
+def _build(name: str, placed: Sequence[Placed], doorways: Sequence[Doorway], seed: int, twins: bool = False) -> World:
     things: list[Thing] = []
     shells: list[Mesh] = []
     for index, (room, objects) in enumerate((p.room, p.objects) for p in placed):
@@ -104,7 +106,8 @@ def _build(name: str, placed: Sequence[Placed], doorways: Sequence[Doorway], see
         shells.append(build_shell(room, holes + windows, pictures, rng))
         for o in objects:
             look = facing(o, objects, room)
-            mesh = furnish(o.label, o.box, look, np.random.default_rng([*chance, o.id]), rests=rests(o, objects))
+            own = [seed, zlib.crc32(o.label.encode())] if twins else [*chance, o.id]
+            mesh = furnish(o.label, o.box, look, np.random.default_rng(own), rests=rests(o, objects))
             things.append(Thing(o.id, o.label, o.box, mesh))
     shells += [threshold(door.gap[0], door.gap[1]) for door in doorways]
     return World(name, tuple(things), join(shells), tuple(p.room for p in placed), tuple(doorways))

@@ -1,0 +1,119 @@
+"""Recognise an object by where it is when none of its known surface is in view: its other side, or seen from afar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from s3d_ros.geometry import inside_box, invert
+from s3d_ros.track import Track
+from s3d_ros.types import F32, F64, I32, I64, U16, Bools, Frame
+from s3d_ros.voxels import OwnedVoxels
+
+_INSIDE_SHARE, _INSIDE_MARGIN_M = 0.5, 0.06
+# The far side of a thing lies behind the near one: under the same mask, deeper by no more than things are thick.
+_BEHIND_SHARE, _THICKEST_M, _SLAB_M = 0.7, 0.9, 0.25
+_SAMPLES = 64  # of an object's points
+_SEEN_SHARE = 0.5  # of these that must lie under a mask
+_MASK_SHARE = 0.3  # of a mask's extent that the object's must be
+_HIDDEN_M = 0.15
+
+
+def by_box(mine: F32, label: str, tracks: Iterable[Track]) -> Track | None:
+    """Return the like-named object whose box holds an instance's points (N, 3): a side that is new."""
+    if not label:
+        return None
+    middle = np.median(mine, axis=0)
+    best, best_share = None, _INSIDE_SHARE
+    for track in tracks:
+        if track.label != label or not track.may_hold(middle):
+            continue
+        assert track.box is not None
+        share = float(inside_box(mine, track.box, _INSIDE_MARGIN_M).mean())
+        if share >= best_share:
+            best, best_share = track, share
+    return best
+
+
+def by_far_side(
+    mask: Bools, mine: F32, label: str, tracks: Iterable[Track], voxels: OwnedVoxels, frame: Frame
+) -> Track | None:
+    """Return the like-named object of which only a slab is known, right behind what is seen now: its other side.
+
+    mask: (H, W) the instance. A washing machine seen from the front, and much later from behind, has no point in
+    common with itself; but what was known of it lies under the new mask and behind it, by less than things are thick.
+    """
+    if not label:
+        return None
+    T = invert(frame.T_map_camera)
+    depth = mine @ T[2, :3] + T[2, 3]
+    near_m, far_m = float(np.percentile(depth, 10)), float(np.median(depth))
+    best, best_share = None, _BEHIND_SHARE
+    for track in tracks:
+        if track.label != label or track.box is None or not track.may_hold(np.median(mine, axis=0), _THICKEST_M):
+            continue
+        toward = np.abs(track.box.axes @ frame.T_map_camera[:3, 2])
+        if track.box.size[int(np.argmax(toward))] > _SLAB_M:
+            continue  # its depth is known already: what is seen now is another
+        u, v, z = project(sample(track, voxels), frame)
+        inside = (u >= 0) & (v >= 0) & (u < mask.shape[1]) & (v < mask.shape[0])
+        under = np.zeros(len(u), bool)
+        under[inside] = mask[v[inside], u[inside]]
+        share = float((under & (z > near_m) & (z < far_m + _THICKEST_M)).mean())
+        if share >= best_share:
+            best, best_share = track, share
+    return best
+
+
+def by_sight(
+    image: U16, numbers: Iterable[int], tracks: Iterable[Track], voxels: OwnedVoxels, frame: Frame
+) -> dict[int, Track]:
+    """Return number -> object for instances that are too small or too far to have depth.
+
+    An object is one of them where most of its points project into the mask, nothing nearer hides them, and both are
+    about as large.
+    """
+    wanted = sorted(set(numbers))
+    known = [t for t in tracks if t.public]
+    if not wanted or not known:
+        return {}
+    points = [sample(t, voxels) for t in known]
+    sizes = np.array([len(p) for p in points])
+    u, v, z = project(np.concatenate(points), frame)
+    inside = (u >= 0) & (v >= 0) & (u < image.shape[1]) & (v < image.shape[0]) & (z > 0.1)
+    at = np.where(inside, v, 0), np.where(inside, u, 0)
+    depth = frame.depth_m[at] if frame.depth_m.shape == image.shape else np.zeros(len(u), np.float32)
+    hidden = (depth > 0) & (depth < z - _HIDDEN_M)
+    number = np.where(inside & ~hidden, image[at], 0)
+    owner = np.repeat(np.arange(len(known)), sizes)
+    out: dict[int, Track] = {}
+    for wanted_number in wanted:
+        hits = np.bincount(owner[number == wanted_number], minlength=len(known))
+        best = int(np.argmax(hits))
+        if hits[best] < _SEEN_SHARE * sizes[best] or known[best] in out.values():
+            continue
+        rows, columns = np.nonzero(image == wanted_number)
+        of = slice(int(sizes[:best].sum()), int(sizes[: best + 1].sum()))
+        extent = np.array([np.ptp(columns) + 1, np.ptp(rows) + 1])
+        projected = np.array([np.ptp(u[of]) + 1, np.ptp(v[of]) + 1])
+        if (np.minimum(extent, projected) / np.maximum(extent, projected)).min() >= _MASK_SHARE:
+            out[wanted_number] = known[best]
+    return out
+
+
+def sample(track: Track, voxels: OwnedVoxels) -> F32:
+    """Return some of an object's points, (N, 3)."""
+    own: I64 = track.own_voxels(voxels)
+    return voxels.positions(own[:: max(1, len(own) // _SAMPLES)]).astype(np.float32)
+
+
+def project(points: F32, frame: Frame) -> tuple[I32, I32, F64]:
+    """Return pixels u, v (N,) and depths z (N,) in metres of points (N, 3) of the map; u is -1 behind the camera."""
+    T, k = invert(frame.T_map_camera), frame.intrinsics
+    camera = points @ T[:3, :3].T + T[:3, 3]
+    z = camera[:, 2]
+    safe = np.where(z > 1e-3, z, 1.0)
+    u = np.where(z > 1e-3, np.clip(np.rint(camera[:, 0] / safe * k.fx + k.cx), -1, 1e6), -1)
+    v = np.where(z > 1e-3, np.clip(np.rint(camera[:, 1] / safe * k.fy + k.cy), -1, 1e6), -1)
+    return u.astype(np.int32), v.astype(np.int32), z
