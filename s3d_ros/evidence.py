@@ -11,12 +11,13 @@ MOST_PER_VIEW_S = 1.0
 
 
 class ByView:
-    """A sum of seconds, limited for each direction of view."""
+    """A sum of seconds, limited for each direction of view; ``seconds`` is the sum without limits."""
 
-    __slots__ = ("_seconds",)
+    __slots__ = ("_seconds", "seconds")
 
     def __init__(self) -> None:
         self._seconds: dict[int, float] = {}
+        self.seconds = 0.0
 
     @property
     def total(self) -> float:
@@ -25,15 +26,28 @@ class ByView:
     def add(self, view: int, seconds: float) -> None:
         """Add what was seen from a direction, 0 .. VIEWS - 1."""
         self._seconds[view] = min(self._seconds.get(view, 0.0) + seconds, MOST_PER_VIEW_S)
+        self.seconds += seconds
 
     def absorb(self, other: ByView) -> None:
         """Take over what another sum holds."""
         for view, seconds in other._seconds.items():
-            self.add(view, seconds)
+            self._seconds[view] = min(self._seconds.get(view, 0.0) + seconds, MOST_PER_VIEW_S)
+        self.seconds += other.seconds
 
     def values(self) -> dict[int, float]:
         """Return direction -> seconds."""
         return dict(self._seconds)
+
+
+def outweighs(pro: ByView, contra: ByView, after_s: float, *, weight: float, long_s: float, times: float) -> bool:
+    """Whether evidence suffices: from enough sides, or for so long and so much longer that no run of errors did it.
+
+    From sides: ``pro`` exceeds ``weight * contra`` by ``after_s``, both limited by view. For long: ``long_s`` and
+    ``times`` as long as ``contra``, not limited.
+    """
+    if pro.total - weight * contra.total >= after_s:
+        return True
+    return pro.seconds >= long_s and pro.seconds >= times * contra.seconds
 
 
 class Pairs:
@@ -48,11 +62,6 @@ class Pairs:
 
     def apart(self, a: int, b: int) -> ByView:
         return self._apart.setdefault(_key(a, b), ByView())
-
-    def seconds(self, a: int, b: int) -> tuple[float, float]:
-        """Return (together, apart)."""
-        key = _key(a, b)
-        return tuple(d[key].total if key in d else 0.0 for d in (self._together, self._apart))  # type: ignore[return-value]
 
     def forget(self, slot: int) -> None:
         """An object is no more."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from s3d_ros.strays import strays
 from s3d_ros.types import F32, F64, I32, U16, Bools, Frame
 
 # Numbers of pixels in configs are those of a 640x480 image.
@@ -56,7 +57,19 @@ def lift(frame: Frame, instance_image: U16 | None, stride: int) -> LiftedPoints:
     y = (v - np.float32(k.cy)) * z * np.float32(1 / k.fy)
     xyz = np.stack([x, y, z], axis=1).astype(np.float32) @ T[:3, :3].T + T[:3, 3]
     pixels = np.stack([u, v], axis=1).astype(np.int32)
-    instance = np.zeros(len(u), np.uint16) if instance_image is None else instance_image[v, u]
+    if instance_image is None:
+        instance = np.zeros(len(u), np.uint16)
+    else:
+        instance = instance_image[v, u]
+        keep = ~strays(
+            instance,
+            z,
+            xyz,
+            v // stride,
+            u // stride,
+            (-(-frame.depth_m.shape[0] // stride), -(-frame.depth_m.shape[1] // stride)),
+        )
+        xyz, instance, pixels = xyz[keep], instance[keep], pixels[keep]
     shape = (frame.depth_m.shape[0], frame.depth_m.shape[1])
     return LiftedPoints(frame.stamp_ns, xyz, instance, pixels, frame.T_map_camera[:3, 3], shape, stride)
 

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from s3d_ros.association import Overlaps, assign, fragments, swallowed
 from s3d_ros.config import ObjectsConfig
-from s3d_ros.evidence import MOST_PER_VIEW_S, ByView, Pairs
+from s3d_ros.evidence import MOST_PER_VIEW_S, ByView, Pairs, outweighs
 from s3d_ros.geometry import box_distance
 from s3d_ros.lifting import LiftedPoints
 from s3d_ros.rematch import by_box, by_far_side, by_sight
@@ -29,8 +29,11 @@ from s3d_ros.voxels import NOBODY, OwnedVoxels
 _MERGE_COVER = 0.7
 # ... for so long, less twice the time that each had its own mask: nothing is known of what has no name, names that
 # differ speak against it. A detector's merged masks last some seconds, but not from all sides.
-_MERGE_UNNAMED_S, _MERGE_LIKE_S, _MERGE_UNLIKE_S, _APART_WEIGHT = 0.3, 1.0, 2.5, 2.0
-_SPLIT_AFTER_S, _WHOLE_WEIGHT, _WHOLE_SHARE = 1.0, 1.0, 0.7
+_MERGE_UNNAMED_S, _MERGE_LIKE_S, _MERGE_UNLIKE_S = 0.3, 1.0, 2.5
+_MERGE = {"weight": 2.0, "long_s": 4.0, "times": 5.0}
+_SPLIT_LIKE = {"weight": 1.0, "long_s": 3.5, "times": 3.0}
+_SPLIT_UNLIKE = {"weight": 1.0, "long_s": 1.5, "times": 2.0}
+_SPLIT_AFTER_S, _WHOLE_SHARE = 1.0, 0.7
 _SEEN_APART_S, _NEAR_M = 0.05, 0.1
 _DOUBT = 1.0  # votes
 _ACCUMULATE_S = 0.09
@@ -96,7 +99,7 @@ class ObjectMap:
             if row not in tracks:
                 tracks[row] = self._new_track(points.stamp_ns)
         steps_s = {track.slot: track.step_s(points.stamp_ns) for track in tracks.values()}
-        self._split(points, seen, tracks)
+        self._split(points, seen, names, tracks)
         self._count_sights(points, seen, names, tracks)
         self._accumulate(points, seen, tracks)
         self._weigh_merges(points, seen, tracks, steps_s)
@@ -156,7 +159,7 @@ class ObjectMap:
             if found is not None:
                 tracks[row] = found
 
-    def _split(self, points: LiftedPoints, seen: _Seen, tracks: dict[int, Track]) -> None:
+    def _split(self, points: LiftedPoints, seen: _Seen, names: Names, tracks: dict[int, Track]) -> None:
         """Weigh whether an object that now shows several masks is several things; if so, take it apart.
 
         The largest part keeps the ID; of the rest each point goes with the part that is nearest to it.
@@ -169,11 +172,14 @@ class ObjectMap:
             covered = seen.overlaps.of_object[rows, column]
             view, step_s = track.view_from(points.camera), track.step_s(points.stamp_ns)
             if len(rows) == 1:
-                if covered[0] >= _WHOLE_SHARE:
+                if covered[0] >= _WHOLE_SHARE and self._shows_all(points, seen, track):
                     track.whole.add(view, step_s)
                 continue
             track.parted.add(view, step_s)
-            if track.parted.total - _WHOLE_WEIGHT * track.whole.total < _SPLIT_AFTER_S:
+            labels = {names.get(int(seen.numbers[r]), ("", 0.0))[0] for r in rows}
+            if not outweighs(
+                track.parted, track.whole, _SPLIT_AFTER_S, **(_SPLIT_UNLIKE if len(labels) > 1 else _SPLIT_LIKE)
+            ):
                 continue
             rows.sort(key=lambda r: -int(seen.overlaps.counts[r, column]))
             own = self._voxels_of(track)
@@ -187,6 +193,14 @@ class ObjectMap:
                 self._pairs.apart(track.slot, new.slot).add(view, MOST_PER_VIEW_S)
                 tracks[row] = new
             track.most_voxels, track.box_is_old = 0, True
+
+    def _shows_all(self, points: LiftedPoints, seen: _Seen, track: Track) -> bool:
+        """Whether what is visible of an object reaches as far as its box: one of two fused things alone does not."""
+        if not track.parted.seconds or track.box is None:
+            return True
+        mine = points.xyz[self.voxels.owners_of(seen.voxel_of_point) == track.slot]
+        extent = np.ptp(mine, axis=0).max() if len(mine) else 0.0
+        return bool(extent >= _WHOLE_SHARE * np.ptp(track.box.corners(), axis=0).max())
 
     def _count_sights(self, points: LiftedPoints, seen: _Seen, names: Names, tracks: dict[int, Track]) -> None:
         """One sight of each object, under the label of its largest mask."""
@@ -307,10 +321,13 @@ class ObjectMap:
                 self._pairs.together(track.slot, other.slot).add(
                     track.view_from(points.camera), steps_s.get(track.slot, 0.0)
                 )
-                together_s, apart_s = self._pairs.seconds(track.slot, other.slot)
+                together, apart = (
+                    self._pairs.together(track.slot, other.slot),
+                    self._pairs.apart(track.slot, other.slot),
+                )
                 # What is hidden says nothing: most of the smaller one must have been looked at.
                 share = seen.overlaps.visible[c] / max(len(self._voxels_of(other)), 1)
-                if together_s - _APART_WEIGHT * apart_s >= _merge_after_s(track, other) and (
+                if outweighs(together, apart, _merge_after_s(track, other), **_MERGE) and (
                     share > 0.3 or other.pixels < track.pixels
                 ):
                     self._merge(track, other, tracks)
@@ -342,8 +359,11 @@ class ObjectMap:
                 or now_ns - other.first_sight_ns < _TOUCHING_AFTER_S * 1e9
             ):
                 continue
-            together_s, apart_s = self._pairs.seconds(track.slot, other.slot)
-            if apart_s <= _SEEN_APART_S + 0.2 * together_s and box_distance(track.box, other.box)[0] < _TOUCHING_M:
+            together, apart = self._pairs.together(track.slot, other.slot), self._pairs.apart(track.slot, other.slot)
+            if (
+                apart.total <= _SEEN_APART_S + 0.2 * together.total
+                and box_distance(track.box, other.box)[0] < _TOUCHING_M
+            ):
                 self._merge(track, other, {})
                 if track.slot not in self._tracks:
                     return
