@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from s3d_ros.association import Overlaps, assign, fragments, swallowed
 from s3d_ros.config import ObjectsConfig
 from s3d_ros.evidence import MOST_PER_VIEW_S, ByView, Pairs, outweighs
-from s3d_ros.geometry import box_distance
+from s3d_ros.geometry import box_distance, inside_box
 from s3d_ros.lifting import LiftedPoints
 from s3d_ros.rematch import by_box, by_far_side, by_sight
 from s3d_ros.timing import Periodic
@@ -29,12 +29,14 @@ from s3d_ros.voxels import NOBODY, OwnedVoxels
 _MERGE_COVER = 0.7
 # ... for so long, less twice the time that each had its own mask: nothing is known of what has no name, names that
 # differ speak against it. A detector's merged masks last some seconds, but not from all sides.
-_MERGE_UNNAMED_S, _MERGE_LIKE_S, _MERGE_UNLIKE_S = 0.3, 1.0, 2.5
+_MERGE_UNNAMED_S, _MERGE_LIKE_S, _MERGE_UNLIKE_S = 0.3, 2.0, 2.5
 _MERGE = {"weight": 2.0, "long_s": 4.0, "times": 5.0}
 _SPLIT_LIKE = {"weight": 1.0, "long_s": 3.5, "times": 3.0}
 _SPLIT_UNLIKE = {"weight": 1.0, "long_s": 1.5, "times": 2.0}
 _SPLIT_AFTER_S, _WHOLE_SHARE = 1.0, 0.7
 _SEEN_APART_S, _NEAR_M = 0.05, 0.1
+_LONGEST_RUN_S, _INSIDE_SHARE = 4.0, 1.6  # a detector's split mask shows parts apart for some seconds at a time
+_PART_SHARE = 0.75
 _DOUBT = 1.0  # votes
 _ACCUMULATE_S = 0.09
 _BOXES_AT_ONCE = 2
@@ -154,6 +156,8 @@ class ObjectMap:
             mine = points.xyz[seen.row_of_point == row]
             free = [t for t in self._tracks.values() if t not in tracks.values()]
             found = by_box(mine, label, free)
+            if found is None:  # a part of a split mask where the thing shows nothing known
+                found = by_box(mine, label, (t for t in self._tracks.values() if t.id), _PART_SHARE)
             if found is None:
                 found = by_far_side(instances.image == number, mine, label, free, self.voxels, frame)
             if found is not None:
@@ -334,15 +338,19 @@ class ObjectMap:
                     track = tracks[row]
 
     def _note_apart(self, points: LiftedPoints, tracks: dict[int, Track], steps_s: dict[int, float]) -> None:
-        """Two masks of one frame are two things, if they are near each other at all."""
-        present = sorted({t.slot: t for t in tracks.values() if t.box is not None}.values(), key=lambda t: t.slot)
+        """Two masks of one frame are two things: noted of those that may be taken for one, the like and the near."""
+        present = sorted({t.slot: t for t in tracks.values()}.values(), key=lambda t: t.slot)
         if len(present) < 2:
             return
-        centers = np.array([t.box.center for t in present if t.box is not None])
-        reach = np.array([np.linalg.norm(t.box.size) / 2 for t in present if t.box is not None])
+        labels = np.array([t.label for t in present], object)
+        close = labels[:, None] == labels[None]
+        boxes = [t.box for t in present]
+        known = np.array([b is not None for b in boxes])
+        centers = np.array([np.zeros(3) if b is None else b.center for b in boxes])
+        reach = np.array([0.0 if b is None else np.linalg.norm(b.size) / 2 for b in boxes])
         distance = np.linalg.norm(centers[:, None] - centers[None], axis=2)
-        near = np.argwhere(np.triu(distance < reach[:, None] + reach[None] + _NEAR_M, 1))
-        for i, j in near.tolist():
+        close |= (distance < reach[:, None] + reach[None] + _NEAR_M) & known[:, None] & known[None]
+        for i, j in np.argwhere(np.triu(close, 1)).tolist():
             a, b = present[i], present[j]
             self._pairs.apart(a.slot, b.slot).add(a.view_from(points.camera), steps_s.get(a.slot, 0.0))
 
@@ -360,13 +368,19 @@ class ObjectMap:
             ):
                 continue
             together, apart = self._pairs.together(track.slot, other.slot), self._pairs.apart(track.slot, other.slot)
-            if (
-                apart.total <= _SEEN_APART_S + 0.2 * together.total
-                and box_distance(track.box, other.box)[0] < _TOUCHING_M
-            ):
+            touching = box_distance(track.box, other.box)[0] < _TOUCHING_M
+            never_apart = apart.total <= _SEEN_APART_S + 0.2 * together.total
+            if touching and (never_apart or (apart.seconds < _LONGEST_RUN_S and self._is_inside(track, other))):
                 self._merge(track, other, {})
                 if track.slot not in self._tracks:
                     return
+
+    def _is_inside(self, a: Track, b: Track) -> bool:
+        """Whether most of one's surface lies in the other's box: two things can't both be there."""
+        small, large = (a, b) if len(self._voxels_of(a)) < len(self._voxels_of(b)) else (b, a)
+        assert large.box is not None
+        points = self.voxels.positions(self._voxels_of(small))
+        return len(points) > 0 and float(inside_box(points, large.box, 0.0).mean()) >= _INSIDE_SHARE
 
     def _merge(self, a: Track, b: Track, row_track: dict[int, Track]) -> None:
         keep, gone = (a, b) if a.seniority <= b.seniority else (b, a)

@@ -16,16 +16,17 @@ _INSIDE_SHARE, _INSIDE_MARGIN_M = 0.5, 0.06
 _BEHIND_SHARE, _THICKEST_M, _SLAB_M = 0.7, 0.9, 0.25
 _SAMPLES = 64  # of an object's points
 _SEEN_SHARE = 0.5  # of these that must lie under a mask
+_SHOWN_SHARE, _LEAST_HITS = 0.2, 3
 _MASK_SHARE = 0.3  # of a mask's extent that the object's must be
 _HIDDEN_M = 0.15
 
 
-def by_box(mine: F32, label: str, tracks: Iterable[Track]) -> Track | None:
+def by_box(mine: F32, label: str, tracks: Iterable[Track], least_share: float = _INSIDE_SHARE) -> Track | None:
     """Return the like-named object whose box holds an instance's points (N, 3): a side that is new."""
     if not label:
         return None
     middle = np.median(mine, axis=0)
-    best, best_share = None, _INSIDE_SHARE
+    best, best_share = None, least_share
     for track in tracks:
         if track.label != label or not track.may_hold(middle):
             continue
@@ -87,14 +88,17 @@ def by_sight(
     hidden = (depth > 0) & (depth < z - _HIDDEN_M)
     number = np.where(inside & ~hidden, image[at], 0)
     owner = np.repeat(np.arange(len(known)), sizes)
+    shown = np.bincount(owner[inside & ~hidden], minlength=len(known))  # what of each can be seen at all
     out: dict[int, Track] = {}
     for wanted_number in wanted:
-        hits = np.bincount(owner[number == wanted_number], minlength=len(known))
-        best = int(np.argmax(hits))
-        if hits[best] < _SEEN_SHARE * sizes[best] or known[best] in out.values():
+        mine = number == wanted_number
+        hits = np.bincount(owner[mine], minlength=len(known))
+        share = np.where(shown >= _SHOWN_SHARE * sizes, hits / np.maximum(shown, 1), 0)
+        best = int(np.argmax(share))
+        if share[best] < _SEEN_SHARE or hits[best] < _LEAST_HITS or known[best] in out.values():
             continue
         rows, columns = np.nonzero(image == wanted_number)
-        of = slice(int(sizes[:best].sum()), int(sizes[: best + 1].sum()))
+        of = (owner == best) & inside & ~hidden
         extent = np.array([np.ptp(columns) + 1, np.ptp(rows) + 1])
         projected = np.array([np.ptp(u[of]) + 1, np.ptp(v[of]) + 1])
         if (np.minimum(extent, projected) / np.maximum(extent, projected)).min() >= _MASK_SHARE:
