@@ -29,7 +29,7 @@ from s3d_ros.voxels import NOBODY, OwnedVoxels
 _MERGE_COVER = 0.7
 # ... for so long, less twice the time that each had its own mask: nothing is known of what has no name, names that
 # differ speak against it. A detector's merged masks last some seconds, but not from all sides.
-_MERGE_UNNAMED_S, _MERGE_LIKE_S, _MERGE_UNLIKE_S = 0.3, 2.0, 2.5
+_MERGE_UNNAMED_S, _MERGE_LIKE_S, _MERGE_UNLIKE_S = 0.3, 1.0, 2.5
 _MERGE = {"weight": 2.0, "long_s": 4.0, "times": 5.0}
 _SPLIT_LIKE = {"weight": 1.0, "long_s": 3.5, "times": 3.0}
 _SPLIT_UNLIKE = {"weight": 1.0, "long_s": 1.5, "times": 2.0}
