@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from s3d_ros.types import F32, I64, U16, Bools
 
 _STEP_M, _STEP_SHARE = 0.04, 0.03  # neighbouring samples nearer than this in depth, plus a share of it, are connected
-_APART_M = 0.4
+_APART_M = 0.8
 _CRUMB_SHARE = 0.05  # of a mask: smaller pieces are nothing by themselves
 
 
