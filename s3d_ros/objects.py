@@ -62,6 +62,12 @@ class _Seen:
     overlaps: Overlaps
     large: Bools
 
+    def swallowed_by(self, row: int, track: Track) -> list[int]:
+        """Return the columns of the other objects that lie under a track's mask."""
+        column = self.tracks.index(track) if track in self.tracks else None
+        found: list[int] = swallowed(self.overlaps, row, column).tolist()
+        return found
+
 
 class ObjectMap:
     """All objects, tentative and confirmed. ``up`` (3,) is the direction that boxes stand in."""
@@ -305,8 +311,7 @@ class ObjectMap:
     def _covers_another(self, seen: _Seen, row: int, tracks: dict[int, Track]) -> bool:
         """Whether a mask also covers an object that is known to be another and has no mask of its own: merged masks."""
         track = tracks[row]
-        column = seen.tracks.index(track) if track in seen.tracks else None
-        others = [seen.tracks[c] for c in swallowed(seen.overlaps, row, column).tolist()]
+        others = [seen.tracks[c] for c in seen.swallowed_by(row, track)]
         return any(o.id and o is not track and o not in tracks.values() for o in others)
 
     def _weigh_merges(
@@ -315,20 +320,15 @@ class ObjectMap:
         """Collect evidence that two objects are one: the mask of one covers what is visible of the other."""
         present = set(tracks.values())
         for row, track in list(tracks.items()):
-            column = seen.tracks.index(track) if track in seen.tracks else None
-            for c in swallowed(seen.overlaps, row, column).tolist():
+            for c in seen.swallowed_by(row, track):
                 other = seen.tracks[c]
                 if seen.overlaps.of_object[row, c] < _MERGE_COVER or other.slot not in self._tracks or other is track:
                     continue
                 if other in present or track.slot not in self._tracks:
                     continue
-                self._pairs.together(track.slot, other.slot).add(
-                    track.view_from(points.camera), steps_s.get(track.slot, 0.0)
-                )
-                together, apart = (
-                    self._pairs.together(track.slot, other.slot),
-                    self._pairs.apart(track.slot, other.slot),
-                )
+                together = self._pairs.together(track.slot, other.slot)
+                apart = self._pairs.apart(track.slot, other.slot)
+                together.add(track.view_from(points.camera), steps_s.get(track.slot, 0.0))
                 # What is hidden says nothing: most of the smaller one must have been looked at.
                 share = seen.overlaps.visible[c] / max(len(self._voxels_of(other)), 1)
                 if outweighs(together, apart, _merge_after_s(track, other), **_MERGE) and (

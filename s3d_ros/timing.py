@@ -23,10 +23,6 @@ class Periodic:
         """Whether ``due`` would say yes."""
         return self._last_ns is None or not 0 <= now_ns - self._last_ns < self._period_ns
 
-    def overdue(self, now_ns: int) -> bool:
-        """Whether half a period or more has passed since it became due."""
-        return self._last_ns is not None and now_ns - self._last_ns >= 1.5 * self._period_ns
-
     def due(self, now_ns: int) -> bool:
         """Whether it is due now; if so, the next period begins."""
         if not self.soon(now_ns):
