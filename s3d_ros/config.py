@@ -104,7 +104,6 @@ class ObjectsConfig:
     confirm_s: float = _number(0.3, 0, 60, "time between first and last sight before an object is public")
     min_instance_pixels: int = _number(80, 1, 1_000_000, "smaller instances are not looked at")
     tentative_s: float = _number(5.0, 0, 3600, "an unconfirmed object not seen for so long is dropped")
-    gone_s: float = _number(0.6, 0, 60, "how long the place must be seen empty before an object is gone")
     box_period_s: float = _number(0.5, 0, 60, "how often a changed object's box is computed anew")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import open3d.core as o3c
 
+from s3d_ros.tiles import block_keys
 from s3d_ros.types import F32, F64, I32, I64
 
 NOBODY = 0
@@ -118,9 +119,12 @@ class OwnedVoxels:
         absent = np.flatnonzero(voxels < 0)
         if not len(absent):
             return voxels
+        # Which of equal keys Open3D takes differs from run to run, and so would the numbers of the voxels.
+        keys = np.floor(points[absent] * np.float32(1 / self.voxel_m)).astype(np.int32)
+        keys = np.ascontiguousarray(keys[np.sort(np.unique(block_keys(keys), return_index=True)[1])])
         # Open3D's own slots change whenever the hash grows: the value is a number of our own that doesn't.
-        rows, fresh = self._hash.activate(self._keys(points[absent]))
-        new = rows.numpy().astype(np.int64)[fresh.numpy()]  # rows of keys that were there are not told
+        rows, _ = self._hash.activate(o3c.Tensor.from_numpy(keys))
+        new = rows.numpy().astype(np.int64)
         self._hash.value_tensor().numpy()[new, 0] = np.arange(self._size, self._size + len(new))
         self._size += len(new)
         self._grow()
