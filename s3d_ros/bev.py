@@ -11,6 +11,7 @@ from s3d_ros.config import BevConfig
 from s3d_ros.geometry import backproject, level_rotation, transform
 from s3d_ros.grid import TILE_CELLS, GrowingGrid
 from s3d_ros.heights import Heights
+from s3d_ros.state import State
 from s3d_ros.surface import Surface
 from s3d_ros.tiles import block_coordinates
 from s3d_ros.types import F32, F64, I64, U8, Bev, Frame
@@ -48,6 +49,24 @@ class BevMap:
         self._tile_blocks: dict[tuple[int, int], set[int]] = {}
         self._dirty: set[tuple[int, int]] = set()
         self._heights = Heights()
+
+    def state(self) -> State:
+        """Return what can't be drawn anew from the surface: the floor plan looked over, and the heights found.
+
+        seen: (rows y, columns x) bool, row 0 at the smallest y; its corner is at ``seen_origin_xy``.
+        """
+        seen = self._grid["seen"]
+        return {"seen": seen > 0, "seen_origin_xy": self._grid.origin.tolist(), "heights": self._heights.state()}
+
+    def restore(self, state: State, up: F64) -> None:
+        """Start anew with what ``state`` returned when up was the same. ``update`` must be told of every block."""
+        self.set_up(up)
+        seen = np.asarray(state["seen"])
+        if seen.size:
+            first = np.array(state["seen_origin_xy"]) + self.config.resolution_m / 2  # middle of the first cell
+            self._grid.cover(np.stack([first, first + (np.array(seen.shape[::-1]) - 1) * self.config.resolution_m]))
+            self._grid["seen"][: seen.shape[0], : seen.shape[1]] = seen
+        self._heights.restore(state["heights"])
 
     def see(self, frame: Frame) -> None:
         """Note the floor plan that a frame looks over: all between the camera and the furthest point each way."""

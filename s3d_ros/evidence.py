@@ -6,6 +6,10 @@ other side.
 
 from __future__ import annotations
 
+import numpy as np
+
+from s3d_ros.state import State
+
 VIEWS = 12  # directions that a thing is seen from, round about
 MOST_PER_VIEW_S = 1.0
 
@@ -37,6 +41,18 @@ class ByView:
     def values(self) -> dict[int, float]:
         """Return direction -> seconds."""
         return dict(self._seconds)
+
+    def state(self) -> State:
+        """Return all of it; by_view: [direction, seconds] in the order of the first sights."""
+        return {"seconds": self.seconds, "by_view": [[view, s] for view, s in self._seconds.items()]}
+
+    @classmethod
+    def restored(cls, state: State) -> ByView:
+        """Make one of what ``state`` returned."""
+        made = cls()
+        made.seconds = float(state["seconds"])
+        made._seconds = {int(view): float(s) for view, s in state["by_view"]}
+        return made
 
 
 def outweighs(pro: ByView, contra: ByView, after_s: float, *, weight: float, long_s: float, times: float) -> bool:
@@ -77,6 +93,32 @@ class Pairs:
                 found = d.pop(key)
                 if other != heir:
                     d.setdefault(_key(heir, other), ByView()).absorb(found)
+
+    def state(self) -> State:
+        """Return of both kinds: pairs (P, 2) of slots, seconds (P,), and rows (E, 3) of (pair, direction, seconds)."""
+        return {"together": _packed(self._together), "apart": _packed(self._apart)}
+
+    def restore(self, state: State) -> None:
+        """Take over what ``state`` returned."""
+        self._together, self._apart = _unpacked(state["together"]), _unpacked(state["apart"])
+
+
+def _packed(pairs: dict[tuple[int, int], ByView]) -> State:
+    rows = [(i, view, s) for i, seen in enumerate(pairs.values()) for view, s in seen._seconds.items()]
+    return {
+        "pairs": np.array(list(pairs), np.int64).reshape(-1, 2),
+        "seconds": np.array([seen.seconds for seen in pairs.values()], np.float64),
+        "by_view": np.array(rows, np.float64).reshape(-1, 3),
+    }
+
+
+def _unpacked(state: State) -> dict[tuple[int, int], ByView]:
+    made = [ByView() for _ in state["seconds"]]
+    for seen, seconds in zip(made, state["seconds"].tolist(), strict=True):
+        seen.seconds = seconds
+    for i, view, seconds in state["by_view"].tolist():
+        made[int(i)]._seconds[int(view)] = seconds
+    return {(a, b): seen for (a, b), seen in zip(state["pairs"].tolist(), made, strict=True)}
 
 
 def _key(a: int, b: int) -> tuple[int, int]:

@@ -6,18 +6,27 @@ mapped and then removed would stay for ever: ``carve`` visits the allocated bloc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import open3d as o3d
 import open3d.core as o3c
 
 from s3d_ros.config import FusionConfig
 from s3d_ros.geometry import invert
+from s3d_ros.state import State, put, taken
 from s3d_ros.tiles import TileIndex, block_keys
 from s3d_ros.types import F32, I32, I64, U8, Bools, Frame
 from s3d_ros.visibility import EmptySpace
 
 # Whole millimetres and 8-bit colour: Open3D's integer kernel takes half the time of the float one.
 DEPTH_SCALE = 1000.0
+
+# In states: signed distance in steps of a 32767th of the truncation, which is 2 micrometres
+_TSDF_STEPS = 32767.0
+_MOST_WEIGHT = 60000.0
+_AT_ONCE = 256  # blocks
+_REMEMBERED = ("_last_ns", "_turn")
 
 # Where a block is probed for being seen through, in units of its edge: its corners and its middle.
 _PROBES = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)] + [[0.5] * 3], np.float32)
@@ -38,8 +47,8 @@ class Fusion:
         self._device = o3c.Device(config.device)
         self.reset()
 
-    def reset(self) -> None:
-        """Forget everything."""
+    def reset(self, blocks: int = 0) -> None:
+        """Forget everything; there is room for so many blocks at once."""
         single = o3c.float32
         self._grid = o3d.t.geometry.VoxelBlockGrid(
             ("tsdf", "weight", "color"),
@@ -47,11 +56,12 @@ class Fusion:
             (o3c.SizeVector((1,)), o3c.SizeVector((1,)), o3c.SizeVector((3,))),
             self.config.voxel_size_m,
             self.config.block_voxels,
-            self.config.initial_blocks,
+            max(self.config.initial_blocks, blocks),
             self._device,
         )
         self.index = TileIndex(self.block_m)
         self._dirty: set[int] = set()
+        self._watched: set[int] | None = None
         self._last_ns: int | None = None
         self._turn = 0
 
@@ -79,7 +89,7 @@ class Fusion:
             blocks, coords = blocks[o3c.Tensor.from_numpy(turn).to(self._device)], coords[turn]
         self._grid.integrate(blocks, depth, color.to(self._device), K, T_camera_map, DEPTH_SCALE, max_m, trunc)
         self.index.add(coords)
-        self._dirty.update(block_keys(coords).tolist())
+        self._note(coords)
 
     def _whose_turn(self, blocks: o3c.Tensor, coords: I32, stamp_ns: int) -> Bools:
         """Return which blocks (N, 3) take part, (N,): of a fast camera's frames each fuses every second block.
@@ -118,13 +128,64 @@ class Fusion:
         faded = np.minimum(flat[rows, voxels], 4 * self.config.min_weight) / 2
         flat[rows, voxels] = np.where(faded < 0.5, 0, faded)
         self._scatter("weight", slots, flat.reshape(weight.shape))
-        self._dirty.update(block_keys(coords[np.unique(rows)]).tolist())
+        self._note(coords[np.unique(rows)])
         return len(rows)
+
+    def _note(self, coords: I32) -> None:
+        keys = block_keys(coords).tolist()
+        self._dirty.update(keys)
+        if self._watched is not None:
+            self._watched.update(keys)
 
     def take_dirty(self) -> I32:
         """Return the coordinates (N, 3) of the blocks changed since the last call."""
         keys, self._dirty = self._dirty, set()
         return self.index.coordinates(keys)
+
+    def watch(self, on: bool) -> I32:
+        """Begin, go on, or end noting which blocks change; return the coordinates (N, 3) of those noted so far."""
+        keys, self._watched = self._watched or set(), set() if on else None
+        return self.index.coordinates(keys)
+
+    def state(self, coords: I32 | None = None) -> State:
+        """Return blocks (N, 3), all if None, with int16 distances, float16 weights and uint8 colours: 3.5 kB a block.
+
+        Fusing the blocks of a part after another gives the state of all: see ``joined``.
+        """
+        if coords is None:
+            parts = [self.state(part) for part in _parts(self.index.all())]
+            return joined(parts) if parts else self.state(np.zeros((0, 3), np.int32))
+        slots = self.slots(coords)
+        weight = self._gather("weight", slots)
+        known = weight > 0
+        tsdf = self._gather("tsdf", slots)
+        steps = np.maximum(np.rint(np.abs(tsdf) * np.float32(_TSDF_STEPS)), 1)  # what lies inside stays inside
+        tsdf = np.copysign(steps, tsdf) * (known & (tsdf != 0))
+        color = np.clip(self._gather("color", slots) * known + np.float32(0.5), 0, 255)
+        return {
+            **taken(self, _REMEMBERED),
+            "blocks": coords,
+            "tsdf": tsdf[..., 0].astype(np.int16),
+            "weight": np.minimum(weight[..., 0], np.float32(_MOST_WEIGHT)).astype(np.float16),
+            "color": color.astype(np.uint8),
+        }
+
+    def restore(self, state: State) -> None:
+        """Forget what there is and take over what ``state`` returned."""
+        coords = np.ascontiguousarray(state["blocks"], dtype=np.int32)
+        self.reset(len(coords))
+        put(self, state, _REMEMBERED)
+        self.index.add(coords)
+        self._dirty = set(block_keys(coords).tolist())
+        done = 0
+        for part in _parts(coords):  # in parts, because Python's lock is held meanwhile
+            rows = slice(done, done + len(part))
+            done += len(part)
+            slots, _ = self._grid.hashmap().activate(o3c.Tensor.from_numpy(part).to(self._device))
+            where = slots.cpu().numpy().astype(np.int64)
+            self._scatter("tsdf", where, state["tsdf"][rows, ..., None] / np.float32(_TSDF_STEPS))
+            self._scatter("weight", where, state["weight"][rows, ..., None].astype(np.float32))
+            self._scatter("color", where, state["color"][rows].astype(np.float32))
 
     def inside_counts(self, coords: I32) -> tuple[I64, I64]:
         """Return how many voxels of each block (N,) lie inside of things, and how many are known at all."""
@@ -184,3 +245,15 @@ class Fusion:
             values.numpy()[slots] = data  # shares memory
         else:
             values[o3c.Tensor.from_numpy(slots).to(self._device)] = o3c.Tensor.from_numpy(data).to(self._device)
+
+
+def joined(parts: Sequence[State]) -> State:
+    """Return one state of several of the same fusion, each holding some blocks; of a block the last one counts."""
+    whole = {k: np.concatenate([p[k] for p in parts]) for k in ("blocks", "tsdf", "weight", "color")}
+    last = len(whole["blocks"]) - 1 - np.unique(block_keys(whole["blocks"])[::-1], return_index=True)[1]
+    last.sort()
+    return {**parts[-1], **{k: v if len(last) == len(v) else v[last] for k, v in whole.items()}}
+
+
+def _parts(coords: I32) -> list[I32]:
+    return [coords[start : start + _AT_ONCE] for start in range(0, len(coords), _AT_ONCE)]

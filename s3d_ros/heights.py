@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from s3d_ros.state import State
 from s3d_ros.types import F32
 
 _BIN_M = 0.05
@@ -24,6 +25,16 @@ class Heights:
         self._total = np.zeros(_BINS, np.int64)
         self._by_tile: dict[tuple[int, int], np.ndarray] = {}
         self._camera_m: list[float] = []
+
+    def state(self) -> State:
+        """Return what was found; the histogram is that of the surface. ceiling_cut_m: None for infinity."""
+        cut = None if np.isinf(self.ceiling_cut_m) else self.ceiling_cut_m
+        return {"floor_m": self.floor_m, "ceiling_cut_m": cut, "camera_m": [float(h) for h in self._camera_m]}
+
+    def restore(self, state: State) -> None:
+        """Take over what ``state`` returned."""
+        self.floor_m, self._camera_m = float(state["floor_m"]), list(state["camera_m"])
+        self.ceiling_cut_m = float("inf") if state["ceiling_cut_m"] is None else float(state["ceiling_cut_m"])
 
     def note_camera(self, height_m: float) -> None:
         """Note how high the camera is: the floor is below, the ceiling above it."""

@@ -18,6 +18,7 @@ from s3d_ros.merging import merge_touching, note_apart, weigh_merges
 from s3d_ros.rematch import by_box, by_far_side, by_sight
 from s3d_ros.seen import Seen, compact, look_up
 from s3d_ros.splitting import split
+from s3d_ros.state import State
 from s3d_ros.timing import Periodic
 from s3d_ros.track import Track
 from s3d_ros.tracks import Tracks
@@ -45,6 +46,16 @@ class ObjectMap:
         """Forget everything. IDs start anew."""
         self.tracks = Tracks(self.config.voxel_size_m)
         self._accumulating = Periodic(_ACCUMULATE_S)
+
+    def state(self) -> State:
+        """Return everything but ``up``."""
+        return {**self.tracks.state(), "accumulated_ns": self._accumulating.last_ns}
+
+    def restore(self, state: State) -> None:
+        """Take over what ``state`` returned."""
+        self.reset()
+        self.tracks.restore(state)
+        self._accumulating.last_ns = state["accumulated_ns"]
 
     @property
     def merged(self) -> dict[int, int]:
@@ -180,10 +191,12 @@ class ObjectMap:
         """Fit the boxes of changed objects anew, drop stale tentative ones; return (changed, removed IDs)."""
         stale_ns, period_ns = int(self.config.tentative_s * 1e9), int(self.config.box_period_s * 1e9)
         for track in self.tracks:
-            if not track.id and now_ns - track.last_seen_ns > stale_ns:
+            if not track.id and abs(now_ns - track.last_seen_ns) > stale_ns:
                 self.tracks.drop(track)
         due = [
-            t for t in self.tracks if t.box_is_old and (everything or now_ns - t.box_ns >= period_ns or t.box is None)
+            t
+            for t in self.tracks
+            if t.box_is_old and (everything or abs(now_ns - t.box_ns) >= period_ns or t.box is None)
         ]
         due.sort(key=lambda t: t.box_ns)
         for track in due if everything else due[:_BOXES_AT_ONCE]:

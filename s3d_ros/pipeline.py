@@ -15,6 +15,7 @@ from s3d_ros.objects import ObjectMap
 from s3d_ros.room import floor_area_m2
 from s3d_ros.scenes import SceneBuilder
 from s3d_ros.segment.protocol import Segmenter
+from s3d_ros.state import State
 from s3d_ros.surface import Surface
 from s3d_ros.timing import Periodic, StageTimes
 from s3d_ros.types import F32, F64, U8, Frame, Instances, Scene, SceneObject
@@ -28,6 +29,9 @@ _CARVE_PARTS = 2  # so that no frame waits for all of it
 _STEP_NS = 33_000_000
 _MOST_STEPS = 30
 _MARKING_STEPS, _VIEWS_MARKED_AT_ONCE = 4, 2
+# What makes a map, and what is due when in it
+_STAGES = ("fusion", "surface", "objects", "bev", "views", "up", "_up_finder", "_first_ns", "_newest", "_carved")
+_CLOCKS = ("_carving", "_segmenting", "_looking", "_drawing", "_snapping")
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,54 @@ class Pipeline:
             self._snap(last_frame)
         return self.scene()
 
+    def state(self, surface: State | None = None) -> State:
+        """Return all that makes the map: a state of each stage, see ``state``. Good until the next frame.
+
+        surface: the state of ``fusion``, where that was taken already; it takes the longest by far.
+        """
+        return {
+            "frame_id": self.config.map.frame_id,
+            "up": self.up.tolist(),
+            "up_is_settled": self._up_finder is None,
+            "first_ns": self._first_ns,
+            "stamp_ns": self.scene().stamp_ns if self._newest is None else self._newest.stamp_ns,
+            "map_version": self.scene().map_version,
+            "due_ns": {name.lstrip("_"): getattr(self, name).last_ns for name in _CLOCKS},
+            "carved": self._carved,
+            "fusion": self.fusion.state() if surface is None else surface,
+            "objects": self.objects.state(),
+            "bev": self.bev.state(),
+            "views": self.views.state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Replace the map by what ``state`` returned, and draw it. Where the robot is, the next frame tells.
+
+        The stages' configs must be those that the state was made with: see ``mapfile.check``.
+        """
+        self.reset()
+        self.up = np.array(state["up"], np.float64)
+        if state["up_is_settled"]:
+            self._up_finder = None
+        self._first_ns, self._carved = state["first_ns"], state["carved"]
+        for name in _CLOCKS:
+            getattr(self, name).last_ns = state["due_ns"][name.lstrip("_")]
+        self.fusion.restore(state["fusion"])
+        self.objects.restore(state["objects"])
+        self.objects.up = self.up
+        self.views.restore(state["views"])
+        self.bev.restore(state["bev"], self.up)
+        self.bev.update(self.surface.update())
+        self._scenes.go_on_after(state["map_version"])
+        self._snap(None, state["stamp_ns"])
+
+    def take_over(self, other: Pipeline) -> None:
+        """Replace the map by another pipeline's, which must not be used any longer. Takes no time."""
+        for name in (*_STAGES, *_CLOCKS):
+            setattr(self, name, getattr(other, name))
+        self._scenes.take_over(other.scene())
+        self._chores = self._work()
+
     def scene(self) -> Scene:
         """Return the newest version of the scene."""
         return self._scenes.current
@@ -175,8 +227,12 @@ class Pipeline:
             else:
                 yield None
 
-    def _snap(self, frame: Frame) -> Scene | None:
-        """Make a new version of the scene if there is news."""
+    def _snap(self, frame: Frame | None, stamp_ns: int = 0) -> Scene | None:
+        """Make a new version of the scene if there is news. frame: the newest; None: the robot may be anywhere."""
+        T_map_robot, robot_is_camera = None, True
+        if frame is not None:
+            stamp_ns, robot_is_camera = frame.stamp_ns, frame.T_map_base is None
+            T_map_robot = frame.T_map_camera if robot_is_camera else frame.T_map_base
         with self.times.measure("scene"):
             things = self.objects.snapshot()
             seen, origin = self.bev.seen_mask()
@@ -184,14 +240,14 @@ class Pipeline:
                 seen, origin, self.config.bev.resolution_m, (o.box for o in things), self.bev.T_bev_map
             )
             return self._scenes.update(
-                stamp_ns=frame.stamp_ns,
+                stamp_ns=stamp_ns,
                 up=self.up,
                 objects=things,
                 bev=self.bev.snapshot(),
                 views=self.views.snapshot(),
                 floor_area_m2=area,
-                T_map_robot=frame.T_map_camera if frame.T_map_base is None else frame.T_map_base,
-                robot_is_camera=frame.T_map_base is None,
+                T_map_robot=T_map_robot,
+                robot_is_camera=robot_is_camera,
                 merged=dict(self.objects.merged),
             )
 

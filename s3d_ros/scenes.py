@@ -1,6 +1,7 @@
 """Versions of the scene: a new one only when there is news."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,8 +20,16 @@ class SceneBuilder:
 
     def start_anew(self) -> None:
         """Forget the scene; its versions go on being counted."""
-        old = self.current
-        self.current = Scene(old.map_version + 1, 0, old.frame_id, np.array([0.0, 0.0, 1.0]))
+        self.go_on_after(self.current.map_version)
+
+    def go_on_after(self, version: int) -> None:
+        """Forget the scene; versions are counted from another map's, or from this one's if that is higher."""
+        version = max(self.current.map_version, version) + 1
+        self.current = Scene(version, 0, self.current.frame_id, np.array([0.0, 0.0, 1.0]))
+
+    def take_over(self, scene: Scene) -> None:
+        """Make another map's scene the current one, with the next version."""
+        self.current = replace(scene, map_version=self.current.map_version + 1)
 
     def update(
         self,
@@ -31,7 +40,7 @@ class SceneBuilder:
         bev: Bev | None,
         views: tuple[ViewFrame, ...],
         floor_area_m2: float,
-        T_map_robot: F64,
+        T_map_robot: F64 | None,
         robot_is_camera: bool,
         merged: Mapping[int, int],
     ) -> Scene | None:

@@ -55,6 +55,10 @@ class TileIndex:
         if new_tiles:
             self._tiles = np.concatenate([self._tiles, block_coordinates(np.array(new_tiles, np.int64))])
 
+    def all(self) -> I32:
+        """Return the coordinates (N, 3) of all blocks, tile by tile."""
+        return self.coordinates(k for keys in self._blocks.values() for k in keys)
+
     def coordinates(self, keys: Iterable[int]) -> I32:
         """Return the coordinates (N, 3) of block keys."""
         return block_coordinates(np.fromiter(keys, np.int64))

@@ -17,17 +17,17 @@ class Periodic:
 
     def __init__(self, period_s: float) -> None:
         self._period_ns = round(period_s * 1e9)
-        self._last_ns: int | None = None
+        self.last_ns: int | None = None
 
     def soon(self, now_ns: int) -> bool:
         """Whether ``due`` would say yes."""
-        return self._last_ns is None or not 0 <= now_ns - self._last_ns < self._period_ns
+        return self.last_ns is None or not 0 <= now_ns - self.last_ns < self._period_ns
 
     def due(self, now_ns: int) -> bool:
         """Whether it is due now; if so, the next period begins."""
         if not self.soon(now_ns):
             return False
-        self._last_ns = now_ns
+        self.last_ns = now_ns
         return True
 
 

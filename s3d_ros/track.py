@@ -7,6 +7,7 @@ import numpy as np
 from s3d_ros.boxes import fit_box
 from s3d_ros.evidence import VIEWS, ByView
 from s3d_ros.lifting import LiftedPoints
+from s3d_ros.state import State, put, taken
 from s3d_ros.types import F64, I64, ObjectState, OrientedBox, SceneObject
 from s3d_ros.visibility import EmptySpace
 from s3d_ros.voxels import OwnedVoxels
@@ -18,6 +19,11 @@ _LONGEST_STEP_S, _SHORTEST_STEP_S = 0.2, 0.03
 # Voxels with fewer votes than this share of the median, or that were as often seen to be something else, are not of
 # the thing: ragged masks, depth beside an edge.
 _FIRM_VOTES, _FIRM_SUPPORT = 0.25, 0.6
+
+_REMEMBERED = (
+    *("slot", "id", "aliases", "first_sight_ns", "last_sight_ns", "last_seen_ns", "first_large_sight_ns", "pixels"),
+    *("observations", "label", "most_voxels", "box_ns", "box_is_old"),
+)
 
 
 class Track:
@@ -58,6 +64,8 @@ class Track:
         """Count one sight of ``pixels`` pixels under a label ("" unknown)."""
         step_s = self.step_s(points.stamp_ns)
         self.last_sight_ns = points.stamp_ns
+        if not self.id:  # a clock that went back: a bag that loops, a map that was loaded
+            self.first_sight_ns = min(self.first_sight_ns, points.stamp_ns)
         self.pixels += pixels
         self.observations += 1
         self.box_is_old = True
@@ -145,6 +153,31 @@ class Track:
         self.label = next(iter(self.label_scores()), "")
         self.add_voxels(voxels)
         self.box_is_old = True
+
+    def remembered(self) -> State:
+        """Return all but the voxels, which know their owner."""
+        return {
+            **taken(self, _REMEMBERED),
+            "state": self.state.name,
+            "box": None if self.box is None else {k: v.tolist() for k, v in vars(self.box).items()},
+            "whole": self.whole.state(),
+            "parted": self.parted.state(),
+            "evidence": {label: seen.state() for label, seen in self._evidence.items()},
+        }
+
+    @classmethod
+    def restored(cls, state: State, voxels: I64) -> Track:
+        """Make a track of what ``remembered`` returned, and of the voxels (N,), sorted, that it owns."""
+        made = cls(state["slot"], state["first_sight_ns"])
+        put(made, state, _REMEMBERED)
+        made.aliases = list(made.aliases)
+        made.state = ObjectState[state["state"]]
+        if state["box"] is not None:
+            made.box = OrientedBox(**{k: np.array(v, np.float64) for k, v in state["box"].items()})
+        made.whole, made.parted = ByView.restored(state["whole"]), ByView.restored(state["parted"])
+        made._evidence = {label: ByView.restored(seen) for label, seen in state["evidence"].items()}
+        made._voxels = [voxels] if len(voxels) or made.most_voxels else []
+        return made
 
     def snapshot(self) -> SceneObject:
         """Return the public view of a confirmed object."""

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from s3d_ros.evidence import Pairs
+from s3d_ros.state import State, put, taken
 from s3d_ros.track import Track
 from s3d_ros.types import I32, I64, ObjectState
 from s3d_ros.voxels import OwnedVoxels
+
+_REMEMBERED = ("_next_slot", "_next_id")
 
 
 class Tracks:
@@ -89,6 +92,32 @@ class Tracks:
     def voxels_of(self, track: Track) -> I64:
         """Return the voxels that an object owns."""
         return track.own_voxels(self.voxels)
+
+    def state(self) -> State:
+        """Return all objects, what they own, and which IDs are given away."""
+        return {
+            **taken(self, _REMEMBERED),
+            "merged": [[old, new] for old, new in self.merged.items()],
+            "tracks": [track.remembered() for track in self],
+            "voxels": self.voxels.state(),
+            "pairs": self.pairs.state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Take over what ``state`` returned. There is no news to tell of: readers need the full set."""
+        put(self, state, _REMEMBERED)
+        self.merged = {int(old): int(new) for old, new in state["merged"]}
+        self.voxels.restore(state["voxels"])
+        self.pairs.restore(state["pairs"])
+        owner = self.voxels.owner[: len(self.voxels)]
+        order = np.argsort(owner, kind="stable")
+        slots = [t["slot"] for t in state["tracks"]]
+        first, last = (np.searchsorted(owner[order], slots, side) for side in ("left", "right"))
+        self._by_slot = {
+            t["slot"]: Track.restored(t, order[a:b])
+            for t, a, b in zip(state["tracks"], first.tolist(), last.tolist(), strict=True)
+        }
+        self._changed, self._removed = set(), []
 
     def resolve(self, object_id: int) -> int:
         """Return the ID that stands for an ID now."""

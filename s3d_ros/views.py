@@ -11,10 +11,12 @@ from s3d_ros.config import ViewsConfig
 from s3d_ros.lifting import LiftedPoints
 from s3d_ros.markers import place_in_view
 from s3d_ros.objects import ObjectMap
+from s3d_ros.state import State, put, taken
 from s3d_ros.tiles import block_keys
-from s3d_ros.types import F64, Frame, ViewFrame
+from s3d_ros.types import F64, Frame, Intrinsics, Marker, ViewFrame
 
 _FAR_M = 4.0  # what is further away is not shown well
+_REMEMBERED = ("_next_id", "_last_ns", "_turn")
 
 
 @dataclass
@@ -41,14 +43,12 @@ class ViewSelector:
     def consider(self, frame: Frame, points: LiftedPoints) -> bool:
         """Take the frame if it shows something new from somewhere new; return whether it was taken."""
         period_ns = self.config.period_s * 1e9
-        if self._last_ns is not None and frame.stamp_ns - self._last_ns < period_ns:
+        if self._last_ns is not None and 0 <= frame.stamp_ns - self._last_ns < period_ns:
             return False
         self._last_ns = frame.stamp_ns
         if not self._far_from_all(frame.T_map_camera):
             return False
-        near = np.linalg.norm(points.xyz - points.camera.astype(np.float32), axis=1) < _FAR_M
-        cells = np.floor(points.xyz[near][::4] / np.float32(self.config.cell_m)).astype(np.int32)
-        seen = frozenset(block_keys(cells).tolist())
+        seen = self._cells(points)
         gain = sum(1 for c in seen if c not in self._covered)
         full = len(self._views) >= self.config.count
         if full:
@@ -62,10 +62,20 @@ class ViewSelector:
             return False
         view = ViewFrame(self._next_id, 0, frame.stamp_ns, jpeg.tobytes(), frame.intrinsics, frame.T_map_camera.copy())
         self._next_id += 1
-        self._views.append(_View(view, points, seen))
-        for cell in seen:
-            self._covered[cell] = self._covered.get(cell, 0) + 1
+        self._add(_View(view, points, seen))
         return True
+
+    def state(self) -> State:
+        """Return the view frames by age, each with the points that it shows."""
+        return {**taken(self, _REMEMBERED), "views": [_view_state(view) for view in self._views]}
+
+    def restore(self, state: State) -> None:
+        """Forget what there is and take over what ``state`` returned."""
+        self.reset()
+        put(self, state, _REMEMBERED)
+        for view in state["views"]:
+            frame, points = _restored(view)
+            self._add(_View(frame, points, self._cells(points)))
 
     def mark(self, objects: ObjectMap, at_most: int | None = None) -> None:
         """Bring the markers of (at most so many) views up to date; a changed view gets a higher revision."""
@@ -91,8 +101,45 @@ class ViewSelector:
         turned = np.rad2deg(np.arccos(cosine))
         return bool(((distance >= self.config.min_distance_m) | (turned >= self.config.min_angle_deg)).all())
 
+    def _cells(self, points: LiftedPoints) -> frozenset[int]:
+        near = np.linalg.norm(points.xyz - points.camera.astype(np.float32), axis=1) < _FAR_M
+        cells = np.floor(points.xyz[near][::4] / np.float32(self.config.cell_m)).astype(np.int32)
+        return frozenset(block_keys(cells).tolist())
+
+    def _add(self, view: _View) -> None:
+        self._views.append(view)
+        for cell in view.cells:
+            self._covered[cell] = self._covered.get(cell, 0) + 1
+
     def _forget(self, index: int) -> None:
         for cell in self._views.pop(index).cells:
             self._covered[cell] -= 1
             if not self._covered[cell]:
                 del self._covered[cell]
+
+
+def _view_state(view: _View) -> State:
+    frame, points = view.frame, view.points
+    return {
+        **{name: getattr(frame, name) for name in ("id", "revision", "stamp_ns", "jpeg")},
+        "intrinsics": vars(frame.intrinsics),
+        "T_map_camera": frame.T_map_camera.tolist(),
+        "markers": [vars(m) for m in frame.markers],
+        "shape": list(points.shape),
+        "stride": points.stride,
+        "xyz": points.xyz,
+        "pixels": points.pixels,
+    }
+
+
+def _restored(state: State) -> tuple[ViewFrame, LiftedPoints]:
+    T = np.array(state["T_map_camera"], np.float64)
+    frame = ViewFrame(
+        **{name: state[name] for name in ("id", "revision", "stamp_ns", "jpeg")},
+        intrinsics=Intrinsics(**state["intrinsics"]),
+        T_map_camera=T,
+        markers=tuple(Marker(**m) for m in state["markers"]),
+    )
+    xyz, height_width = np.array(state["xyz"], np.float32), (state["shape"][0], state["shape"][1])
+    pixels, nothing = np.array(state["pixels"], np.int32), np.zeros(len(xyz), np.uint16)
+    return frame, LiftedPoints(frame.stamp_ns, xyz, nothing, pixels, T[:3, 3], height_width, state["stride"])

@@ -9,10 +9,13 @@ from __future__ import annotations
 import numpy as np
 import open3d.core as o3c
 
+from s3d_ros.state import State
 from s3d_ros.tiles import block_keys
 from s3d_ros.types import F32, F64, I32, I64
 
 NOBODY = 0
+_ARRAYS = ("_places", "owner", "votes", "_sums", "_sights")
+_AT_ONCE = 1 << 14
 MOST_VOTES = 8.0  # so that an error that lasted for seconds is outvoted in as many
 
 
@@ -25,6 +28,7 @@ class OwnedVoxels:
         self._hash = o3c.HashMap(
             capacity, o3c.int32, o3c.SizeVector((3,)), o3c.int32, o3c.SizeVector((1,)), o3c.Device("CPU:0")
         )
+        self._places = np.zeros((capacity, 3), np.int32)  # integer coordinates, in voxels
         self.owner = np.zeros(capacity, np.int32)
         self.votes = np.zeros(capacity, np.float32)
         self._sums = np.zeros((capacity, 4), np.float64)  # x, y, z, number of points
@@ -111,6 +115,18 @@ class OwnedVoxels:
         self.owner[voxels], self.votes[voxels] = NOBODY, 0.0
         self._sums[voxels], self._sights[voxels] = 0.0, 0.0
 
+    def state(self) -> State:
+        """Return integer coordinates (V, 3), owners, votes, sums and sights of all voxels by their numbers."""
+        return {name.lstrip("_"): values[: len(self)] for name, values in self._arrays().items()}
+
+    def restore(self, state: State) -> None:
+        """Take over what ``state`` returned; the voxels keep their numbers."""
+        self.__init__(self.voxel_m, max(len(state["places"]), len(self.owner)))  # type: ignore[misc]
+        for start in range(0, len(state["places"]), _AT_ONCE):  # in parts, because Python's lock is held meanwhile
+            self._number(np.ascontiguousarray(state["places"][start : start + _AT_ONCE]))
+        for name, values in self._arrays().items():
+            values[: len(self)] = state[name.lstrip("_")]
+
     def _keys(self, points: F32) -> o3c.Tensor:
         return o3c.Tensor.from_numpy(np.floor(points * np.float32(1 / self.voxel_m)).astype(np.int32))
 
@@ -122,20 +138,26 @@ class OwnedVoxels:
         # Which of equal keys Open3D takes differs from run to run, and so would the numbers of the voxels.
         keys = np.floor(points[absent] * np.float32(1 / self.voxel_m)).astype(np.int32)
         keys = np.ascontiguousarray(keys[np.sort(np.unique(block_keys(keys), return_index=True)[1])])
+        self._number(keys)
+        voxels = voxels.copy()
+        voxels[absent] = self.find(points[absent])
+        return voxels
+
+    def _number(self, keys: I32) -> None:
+        """Make voxels of integer coordinates (N, 3), none of which is there yet."""
         # Open3D's own slots change whenever the hash grows: the value is a number of our own that doesn't.
         rows, _ = self._hash.activate(o3c.Tensor.from_numpy(keys))
         new = rows.numpy().astype(np.int64)
         self._hash.value_tensor().numpy()[new, 0] = np.arange(self._size, self._size + len(new))
         self._size += len(new)
         self._grow()
-        voxels = voxels.copy()
-        voxels[absent] = self.find(points[absent])
-        return voxels
+        self._places[self._size - len(new) : self._size] = keys
 
     def _grow(self) -> None:
         if self._size > len(self.owner):
             more = max(self._size, 2 * len(self.owner)) - len(self.owner)
-            self.owner = np.concatenate([self.owner, np.zeros(more, np.int32)])
-            self.votes = np.concatenate([self.votes, np.zeros(more, np.float32)])
-            self._sums = np.concatenate([self._sums, np.zeros((more, 4))])
-            self._sights = np.concatenate([self._sights, np.zeros((more, 2), np.float32)])
+            for name, values in self._arrays().items():
+                setattr(self, name, np.concatenate([values, np.zeros((more, *values.shape[1:]), values.dtype)]))
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {name: getattr(self, name) for name in _ARRAYS}

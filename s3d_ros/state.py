@@ -1,0 +1,31 @@
+"""What a stage remembers, as plain values and arrays: for saved maps, and for maps that are made in another process.
+
+A state is a dict of what JSON can hold, of arrays and of bytes. Arrays in it may be those that the stage works on:
+they are good until its next frame. A stage that is given a state takes copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+State = dict[str, Any]
+
+
+def taken(thing: object, names: Iterable[str]) -> State:
+    """Return the attributes of these names; in the state they have no leading underscores."""
+    return {name.lstrip("_"): _plain(getattr(thing, name)) for name in names}
+
+
+def put(thing: object, state: State, names: Iterable[str]) -> None:
+    """Set the attributes of these names to what ``taken`` returned."""
+    for name in names:
+        setattr(thing, name, state[name.lstrip("_")])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    return list(value) if isinstance(value, list | tuple) else value
