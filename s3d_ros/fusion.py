@@ -6,15 +6,13 @@ mapped and then removed would stay for ever: ``carve`` visits the allocated bloc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import open3d as o3d
 import open3d.core as o3c
 
 from s3d_ros.config import FusionConfig
 from s3d_ros.geometry import invert
-from s3d_ros.state import State, put, taken
+from s3d_ros.state import State, joined, put, taken
 from s3d_ros.tiles import TileIndex, block_keys
 from s3d_ros.types import F32, I32, I64, U8, Bools, Frame
 from s3d_ros.visibility import EmptySpace
@@ -150,7 +148,7 @@ class Fusion:
     def state(self, coords: I32 | None = None) -> State:
         """Return blocks (N, 3), all if None, with int16 distances, float16 weights and uint8 colours: 3.5 kB a block.
 
-        Fusing the blocks of a part after another gives the state of all: see ``joined``.
+        States of parts make that of all: see ``joined``.
         """
         if coords is None:
             parts = [self.state(part) for part in _parts(self.index.all())]
@@ -196,6 +194,8 @@ class Fusion:
 
     def slots(self, coords: I32) -> I64:
         """Return where blocks (N, 3) are kept, (N,), -1 for those not allocated; good until the next ``integrate``."""
+        if not len(coords):  # Open3D refuses to look for nothing
+            return np.zeros(0, np.int64)
         keys = o3c.Tensor.from_numpy(np.ascontiguousarray(coords, dtype=np.int32)).to(self._device)
         slots, found = self._grid.hashmap().find(keys)
         return np.where(found.cpu().numpy(), slots.cpu().numpy().astype(np.int64), -1)
@@ -245,14 +245,6 @@ class Fusion:
             values.numpy()[slots] = data  # shares memory
         else:
             values[o3c.Tensor.from_numpy(slots).to(self._device)] = o3c.Tensor.from_numpy(data).to(self._device)
-
-
-def joined(parts: Sequence[State]) -> State:
-    """Return one state of several of the same fusion, each holding some blocks; of a block the last one counts."""
-    whole = {k: np.concatenate([p[k] for p in parts]) for k in ("blocks", "tsdf", "weight", "color")}
-    last = len(whole["blocks"]) - 1 - np.unique(block_keys(whole["blocks"])[::-1], return_index=True)[1]
-    last.sort()
-    return {**parts[-1], **{k: v if len(last) == len(v) else v[last] for k, v in whole.items()}}
 
 
 def _parts(coords: I32) -> list[I32]:
