@@ -189,9 +189,11 @@ class Pipeline:
             )
 
     def take_over(self, other: Pipeline) -> None:
-        """Replace the map by another pipeline's, which must not be used any longer. Takes no time."""
+        """Replace the map by another pipeline's. Takes no time: the other is left with this one's, to be forgotten."""
         for name in (*_STAGES, *_CLOCKS):
+            mine = getattr(self, name)
             setattr(self, name, getattr(other, name))
+            setattr(other, name, mine)
         self._scenes.take_over(other.scene())
         self._chores = self._work()
 

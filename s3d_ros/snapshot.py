@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _BLOCKS_AT_ONCE = 128
 _ROUNDS = 3
+_ROOM_AT_ONCE = 1 << 22  # bytes
+_DONE = object()
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,30 @@ class Memory:
     def __init__(self, handle: int | None = None) -> None:
         """handle: of a memory that another process made."""
         self.handle = _new_memory() if handle is None else handle
-        self._size = 0
+        self._size = self._reserved = 0
+        self._kept: dict[int, tuple[np.ndarray, _Copy]] = {}
+
+    def keep(self, array: np.ndarray) -> None:
+        """Copy an array that nobody writes to, so that ``add`` need not."""
+        self._kept[id(array)] = (array, self.add(array))
+
+    def reserve(self, size: int) -> None:
+        """Have the system find room for so many bytes more than there is yet: half of a copy's time."""
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self.handle, self._reserved, size)
+            self._reserved += size
 
     def add(self, value: Any) -> Any:
         """Copy the arrays of a state; return it with their places instead."""
         if isinstance(value, np.ndarray):
+            if id(value) in self._kept:
+                return self._kept[id(value)][1]
             copy = _Copy(self._size, value.dtype.str, value.shape)
             rest = memoryview(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
             while rest:
                 written = os.pwrite(self.handle, rest, self._size)
                 self._size, rest = self._size + written, rest[written:]
+            self._reserved = max(self._reserved, self._size)
             return copy
         if isinstance(value, Mapping):
             return {k: self.add(v) for k, v in value.items()}
@@ -76,23 +92,34 @@ class Snapshot:
 
     def __init__(self, pipeline: Pipeline, memory: Memory) -> None:
         self._pipeline, self._memory = pipeline, memory
-        self._parts: list[State] = []
-        self._rounds = 0
-        pipeline.fusion.watch(True)
-        self._waiting = pipeline.fusion.index.all()
+        self._blocks: list[State] = []
+        self._steps = self._copy_ahead()
 
     def step(self) -> State | None:
         """Copy some, a few milliseconds' work; with the last step return what ``taken_from`` needs."""
-        fusion = self._pipeline.fusion
-        if not len(self._waiting) and self._rounds < _ROUNDS:
-            self._rounds += 1
-            self._waiting = fusion.watch(True)
-        if len(self._waiting):
-            part, self._waiting = self._waiting[:_BLOCKS_AT_ONCE], self._waiting[_BLOCKS_AT_ONCE:]
-            self._parts.append(self._memory.add(fusion.state(part)))
+        if next(self._steps, _DONE) is not _DONE:
             return None
-        self._parts.append(self._memory.add(fusion.state(fusion.watch(False))))
-        return {**self._memory.add(self._pipeline.state(surface={})), "fusion": self._parts}
+        fusion = self._pipeline.fusion
+        self._blocks.append(self._memory.add(fusion.state(fusion.watch(False))))
+        return {**self._memory.add(self._pipeline.state(surface={})), "fusion": self._blocks}
+
+    def _copy_ahead(self) -> Iterator[None]:
+        fusion, memory = self._pipeline.fusion, self._memory
+        fusion.watch(True)
+        waiting = fusion.index.all()
+        for _ in range(_ROUNDS):
+            for start in range(0, len(waiting), _BLOCKS_AT_ONCE):
+                self._blocks.append(memory.add(fusion.state(waiting[start : start + _BLOCKS_AT_ONCE])))
+                yield
+            waiting = fusion.watch(True)
+        for view in self._pipeline.views.state()["views"]:
+            memory.keep(view["xyz"])
+            memory.keep(view["pixels"])
+            yield
+        size = sum(values.nbytes for values in self._pipeline.objects.state()["voxels"].values())
+        for _ in range(size // _ROOM_AT_ONCE + 1):
+            memory.reserve(_ROOM_AT_ONCE)
+            yield
 
 
 def taken_from(memory: Memory, copied: State) -> State:

@@ -117,9 +117,14 @@ class MapKeeper:
         else:
             text = f"{folder}: {len(loaded.scene().objects)} objects"
 
+            replaced = threading.Event()
+
             def on_replaced() -> None:
                 self._start_map()
                 done((True, text))
+                replaced.set()
 
             assert self._worker is not None
             self._worker.replace(loaded, on_replaced)
+            replaced.wait()  # so that the old map is freed here, not by the thread that maps
+            time.sleep(0.1)
