@@ -8,13 +8,14 @@ is older than ``recent_s``: standing still, or walking the same way again, adds 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from s3d_ros.config import AnchorsConfig
+from s3d_ros.correction import Correction
 from s3d_ros.trail import distance
 from s3d_ros.types import F64, Frame, Instances, Intrinsics
 
@@ -29,7 +30,8 @@ _Cell = tuple[int, ...]
 class Anchor:
     """One frame, packed. ``T_map_camera`` is as it lies in the map now; color and depth are encoded images.
 
-    instances: numbers as in the original, packed with zlib, None if there were none.
+    instances: numbers as in the original, packed with zlib, None if there were none. ids: which object each of
+    ``numbers`` was said to be, 0 for none.
     """
 
     index: int
@@ -43,6 +45,7 @@ class Anchor:
     numbers: tuple[int, ...] = ()
     labels: tuple[str, ...] = ()
     scores: tuple[float, ...] = ()
+    ids: tuple[int, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -60,7 +63,7 @@ class Anchor:
         return frame, Instances(self.stamp_ns, image, self.numbers, self.labels, self.scores)
 
 
-def pack(frame: Frame, instances: Instances | None) -> Anchor:
+def pack(frame: Frame, instances: Instances | None, ids: Mapping[int, int | None]) -> Anchor:
     """Make an anchor of a frame: every n-th pixel, which ``lift`` samples as it does those of the whole frame."""
     step = max(1, round(frame.depth_m.shape[1] / _WIDTH))
     depth = np.ascontiguousarray(frame.depth_m[::step, ::step])
@@ -88,7 +91,21 @@ def pack(frame: Frame, instances: Instances | None) -> Anchor:
         numbers=instances.numbers,
         labels=instances.labels,
         scores=instances.scores,
+        ids=tuple(ids.get(n) or 0 for n in instances.numbers),
     )
+
+
+def corrected(anchors: Iterable[Anchor], correction: Correction) -> list[Anchor]:
+    """Return anchors as a correction moves them."""
+    old = list(anchors)
+    if not old:
+        return []
+    positions = np.stack([a.T_map_camera[:3, 3] for a in old])
+    deltas = correction.at(np.array([a.stamp_ns for a in old]), positions)
+    return [
+        replace(a, T_map_camera=d @ a.T_map_camera, T_map_base=None if a.T_map_base is None else d @ a.T_map_base)
+        for a, d in zip(old, deltas, strict=True)
+    ]
 
 
 class AnchorStore:
@@ -98,6 +115,7 @@ class AnchorStore:
         self.config = config
         self._anchors: dict[int, Anchor] = {}  # by stamp, ascending
         self._newest_of: dict[_Cell, int] = {}  # cell -> stamp
+        self._checked_ns = 0  # up to here, what shares its cell with a newer one was left out
         self._last: Anchor | None = None
         self.size_bytes = 0
 
@@ -111,32 +129,29 @@ class AnchorStore:
         """Return the anchors after a stamp."""
         return [a for a in self._anchors.values() if a.stamp_ns > stamp_ns]
 
-    def consider(self, frame: Frame, instances: Instances | None) -> bool:
+    def consider(self, frame: Frame, instances: Instances | None, ids: Mapping[int, int | None]) -> bool:
         """Take the frame if the camera has moved enough since the last one taken; return whether it was taken.
 
         Frames without instances are taken only once it has moved half as far again: one with some may come first.
         """
         if self._last is not None and frame.stamp_ns <= self._last.stamp_ns:
             if frame.stamp_ns == self._last.stamp_ns and instances is not None and self._last.instances is None:
-                self._put(pack(frame, instances))
+                self._put(pack(frame, instances, ids))
                 return True
             return False
         if self._last is not None and not self._has_moved(frame, 1.0 if instances is not None else _OVERDUE):
             return False
         if not (frame.depth_m > 0).any():
             return False
-        self._put(pack(frame, instances))
+        self._put(pack(frame, instances, ids))
         self._thin(frame.stamp_ns)
         return True
 
-    def move(self, poses: Iterable[tuple[int, F64]]) -> None:
-        """Move anchors: (stamp, delta (4, 4)) of each, from the left."""
-        for stamp, delta in poses:
-            a = self._anchors[stamp]
-            base = None if a.T_map_base is None else delta @ a.T_map_base
-            self._anchors[stamp] = replace(a, T_map_camera=delta @ a.T_map_camera, T_map_base=base)
-        self._newest_of = {self._cell(a): a.stamp_ns for a in self._anchors.values() if self._is_old(a)}
-        self._last = None if self._last is None else self._anchors.get(self._last.stamp_ns)
+    def move(self, correction: Correction) -> None:
+        """Move every anchor as a correction says."""
+        self._anchors = {a.stamp_ns: a for a in corrected(self, correction)}
+        self._newest_of = {self._cell(a): a.stamp_ns for a in self._anchors.values() if a.stamp_ns <= self._checked_ns}
+        self._last = next(reversed(self._anchors.values()), None)
 
     def restore(self, anchors: Iterable[Anchor]) -> None:
         """Replace all by others, as they were saved."""
@@ -160,11 +175,6 @@ class AnchorStore:
         old = self._anchors.pop(stamp_ns, None)
         if old is not None:
             self.size_bytes -= old.size_bytes
-
-    _checked_ns = 0  # up to here, what shares its cell with a newer one was left out
-
-    def _is_old(self, anchor: Anchor) -> bool:
-        return anchor.stamp_ns <= self._checked_ns
 
     def _thin(self, now_ns: int) -> None:
         """Of what is older than ``recent_s``, keep the newest of each cell; and no more than ``max_count`` at all."""
