@@ -81,7 +81,8 @@ Topics = Annotated[
         "--topic",
         "-t",
         metavar="ROLE=TOPIC",
-        help="name a topic that is not to be guessed. Roles: color, depth, camera_info, pose, tf, tf_static, instances",
+        help="name a topic that is not to be guessed. Roles: color, depth, camera_info, pose, path (corrected poses), "
+        "tf, tf_static, instances",
     ),
 ]
 Rate = Annotated[float, typer.Option("--rate", "-r", min=0.01, max=100, help="times real time")]

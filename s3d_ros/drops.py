@@ -22,6 +22,7 @@ DROPS: Mapping[str, str] = {
     "pose_before_first": "the colour image was older than the first pose",
     "pose_gap": "the poses around the colour image were further apart than frames.pose_gap_s allows",
     "pose_invalid": "a pose was no rigid transform: its rotation was off by more than rounding, or not finite",
+    "path_invalid": "a corrected path could not be used: its poses need stamps of what was mapped, in the map's frame",
     "extrinsic_missing": "where the camera sits on the frame whose pose is given was unknown: "
     "publish it on /tf_static, or set frames.extrinsic",
     "map_frame_missing": "the poses were given in another frame than the map's, and nothing connects the two",

@@ -21,7 +21,7 @@ from s3d_ros.instances import InstanceMatcher
 from s3d_ros.poses import PoseFinder
 from s3d_ros.rgbd import ImagePreparer, LazyImage
 from s3d_ros.transforms import TransformSource
-from s3d_ros.types import Arrival, Frame, Instances, Intrinsics
+from s3d_ros.types import F64, Arrival, Frame, Instances, Intrinsics, PoseNews
 
 _NS = 1_000_000_000
 _GAP_NS = _NS // 2
@@ -166,6 +166,18 @@ class FrameAssembler:
             self.poses.add_pose(stamp_ns, rigid(T), parent, child)
         except PoseError as error:
             self.tally.drop("pose_invalid", error)
+
+    def add_path(self, stamps_ns: list[int], poses: list[F64], frame: str = "") -> None:
+        """Add corrected poses (4, 4) of what the poses are of, by stamp, in the map's frame."""
+        self.received["path"] += 1
+        try:
+            self.poses.add_path(stamps_ns, [rigid(T) for T in poses], frame)
+        except (PoseError, ValueError) as error:
+            self.tally.drop("path_invalid", error)
+
+    def take_pose_news(self) -> tuple[PoseNews, ...]:
+        """Return the corrections of earlier poses that came since the last call."""
+        return self.poses.take_news()
 
     def add_transform(self, parent: str, child: str, stamp_ns: int, T: ArrayLike, static: bool = False) -> None:
         """Add one transform of /tf or /tf_static, T_parent_child (4, 4), nearly rigid."""

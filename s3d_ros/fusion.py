@@ -187,6 +187,11 @@ class Fusion:
             "color": color.astype(np.uint8),
         }
 
+    def scale_weights(self, factor: float) -> None:
+        """Make every sight so far count for so many."""
+        values = self._grid.attribute("weight")
+        values *= factor
+
     def restore(self, state: State) -> None:
         """Forget what there is and take over what ``state`` returned."""
         coords = np.ascontiguousarray(state["blocks"], dtype=np.int32)

@@ -32,6 +32,7 @@ class Role(enum.StrEnum):
     DEPTH = "depth"
     CAMERA_INFO = "camera_info"
     POSE = "pose"
+    PATH = "path"
     TF = "tf"
     TF_STATIC = "tf_static"
     INSTANCES = "instances"
@@ -138,6 +139,7 @@ class MessageRouter:
             Role.DEPTH: self._depth,
             Role.CAMERA_INFO: self._camera_info,
             Role.POSE: self._pose,
+            Role.PATH: self._path,
             Role.TF: self._tf,
             Role.TF_STATIC: self._tf_static,
             Role.INSTANCES: self._instances,
@@ -178,6 +180,11 @@ class MessageRouter:
             self.assembler.tally.drop("extrinsic_missing", f"an odometry in {what}")
             return
         self.assembler.add_pose(pose.stamp_ns, pose.T, pose.parent, pose.child)
+
+    def _path(self, msg: Any) -> None:
+        poses = [pose_of(item) for item in msg.poses]
+        frame = frame_of(msg.header.frame_id) or next((p.parent for p in poses if p.parent), "")
+        self.assembler.add_path([p.stamp_ns for p in poses], [p.T for p in poses], frame)
 
     def _tf(self, msg: Any, static: bool = False) -> None:
         for item in msg.transforms:

@@ -8,18 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from s3d_ros.anchors import Anchor
 from s3d_ros.bev import BevMap
 from s3d_ros.config import Config, ConfigError
 from s3d_ros.fusion import Fusion
 from s3d_ros.lifting import lift
 from s3d_ros.objects import ObjectMap
+from s3d_ros.past import Past, Remaking
+from s3d_ros.reconciling import reconcile
+from s3d_ros.refusion import Refusion
 from s3d_ros.room import floor_area_m2
 from s3d_ros.scenes import SceneBuilder
 from s3d_ros.segment.protocol import Segmenter
 from s3d_ros.state import State
 from s3d_ros.surface import Surface
 from s3d_ros.timing import Periodic, StageTimes
-from s3d_ros.types import F32, F64, U8, Frame, Instances, Scene, SceneObject
+from s3d_ros.types import F32, F64, U8, Frame, Instances, PoseNews, Scene, SceneObject
 from s3d_ros.uprightness import UpFinder, parse_up
 from s3d_ros.views import ViewSelector
 from s3d_ros.visibility import EmptySpace
@@ -36,7 +40,19 @@ _MUST_AGREE = (
     *("objects.voxel_size_m", "bev.resolution_m"),
 )
 # What makes a map, and what is due when in it
-_STAGES = ("fusion", "surface", "objects", "bev", "views", "up", "_up_finder", "_first_ns", "_newest", "_carved")
+_STAGES = (
+    "past",
+    "fusion",
+    "surface",
+    "objects",
+    "bev",
+    "views",
+    "up",
+    "_up_finder",
+    "_first_ns",
+    "_newest",
+    "_carved",
+)
 _CLOCKS = ("_carving", "_segmenting", "_looking", "_drawing", "_snapping")
 
 
@@ -60,9 +76,13 @@ class FrameResult:
 class Pipeline:
     """Camera and pose in, scene out. One thread calls it; everything it hands out is immutable."""
 
-    def __init__(self, config: Config, segmenter: Segmenter | None = None) -> None:
-        """segmenter: finds instances in frames that come without; None: such frames are only fused."""
+    def __init__(self, config: Config, segmenter: Segmenter | None = None, *, keeps_past: bool = True) -> None:
+        """segmenter: finds instances in frames that come without; None: such frames are only fused.
+
+        keeps_past: whether poses can be corrected later.
+        """
         self.config = config
+        self._keeps_past = keeps_past
         self.segmenter = segmenter
         self.times = StageTimes()
         self._scenes = SceneBuilder(config.map.frame_id)
@@ -79,6 +99,7 @@ class Pipeline:
         self.objects = ObjectMap(c.objects, self.up)
         self.bev = BevMap(c.bev, self.surface, self.fusion.block_m, self.up)
         self.views = ViewSelector(c.views)
+        self.past = Past(c.anchors) if self._keeps_past else None
         self._scenes.start_anew()
         self._carving = Periodic(c.fusion.carve_period_s / _CARVE_PARTS)
         self._carved = 0
@@ -96,6 +117,8 @@ class Pipeline:
         is_new: False when the frame was taken in before and only its instances come now.
         """
         now_ns, measure = frame.stamp_ns, self.times.measure
+        if self.past is not None:
+            frame = self.past.corrector.place(frame, is_new)
         if is_new:
             self._find_up(frame)
             with measure("fusion"):
@@ -116,10 +139,41 @@ class Pipeline:
         if instances is not None:
             with measure("objects"):
                 ids = self.objects.observe(frame, points, instances)
+        if self.past is not None:
+            with measure("past"):
+                self.past.keep(frame, instances, ids, self.objects)
         with measure("boxes"):
             changed, removed = self.objects.refresh(now_ns)
         scene = self._renew(frame) if is_new else None
         return FrameResult(frame.index, now_ns, ids, instances, changed, removed, scene)
+
+    def correct(self, news: PoseNews) -> None:
+        """Learn that earlier poses were wrong: see ``refusion``. Raises ValueError for what corrects nothing here."""
+        if self.past is not None:
+            self.past.hear(news)
+
+    def refusion(self) -> tuple[Remaking, Refusion, list[Anchor]] | None:
+        """Return how the map is to be made anew, if corrections ask for it: a Refusion that is to see the anchors."""
+        remaking = None if self.past is None else self.past.wanted()
+        if remaking is None or self.past is None:
+            return None
+        return remaking, Refusion(self.config, self.up, remaking.memory), self.past.anchors_of(remaking)
+
+    def replace_by(self, made: Refusion, remaking: Remaking) -> None:
+        """Go on with the map that was made anew; it must have seen all anchors but the last few. Takes little time."""
+        assert self.past is not None
+        made.settle()
+        made.see(self.past.anchors_of(remaking, made.last_ns))
+        other = made.pipeline
+        other.objects.refresh(max(made.last_ns, 0), everything=True)
+        other.bev.update(other.surface.update())
+        memory = remaking.memory
+        first_new_id = 1 if memory is None else int(memory.objects["next_id"])
+        reconcile(other.objects.tracks, self.objects.tracks, made.sights, remaking.correction, first_new_id)
+        self.views.move(remaking.correction)
+        self.fusion, self.surface, self.objects, self.bev = other.fusion, other.surface, other.objects, other.bev
+        self.past.remade(remaking)
+        self._chores = self._work()
 
     def finish(self, last_frame: Frame | None = None) -> Scene:
         """Bring everything up to date, as at the end of a recording, and return the last scene."""

@@ -13,13 +13,15 @@ import numpy as np
 
 from s3d_ros.config import ConfigError, FramesConfig
 from s3d_ros.drops import Lacking
-from s3d_ros.geometry import PoseError, pose_matrix
+from s3d_ros.geometry import PoseError, invert, pose_matrix, transform
 from s3d_ros.transforms import Lack, PoseTrack, TransformBuffer, TransformError, TransformSource
-from s3d_ros.types import F64
+from s3d_ros.types import F64, PoseNews, PosePath, PoseStep
 
 # With pose_source auto, /tf is used only after a pose topic had so long to show itself: it has the first right.
 _SETTLE_S = 0.5
 _BASES = ("base_link", "base_footprint")
+# A correction that moves the camera by this much comes as a step; less is the usual tracking of a localisation.
+_STEP_M, _STEP_RAD = 0.05, math.radians(1.0)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ class PoseFinder:
         self._parent = self._child = ""
         self._extrinsic = _parse_extrinsic(config.extrinsic)
         self._source = config.pose_source
+        self._T_posed_camera = np.eye(4)  # the camera on what the poses are of
+        self._camera_at = np.zeros(3)  # in the map, at last
+        self._news: list[PoseNews] = []
 
     def add_pose(self, stamp_ns: int, T: F64, parent: str, child: str) -> None:
         """Add T_parent_child (4, 4) of the pose topic; names may be empty."""
@@ -60,7 +65,39 @@ class PoseFinder:
 
     def add_transform(self, parent: str, child: str, stamp_ns: int, T: F64, static: bool) -> None:
         """Add T_parent_child (4, 4) of /tf or /tf_static."""
+        if not static and parent == (self.map_frame or "map") and (child == self._parent or self._own.carries(child)):
+            self._note_step(child, stamp_ns, T)
         self._own.add(parent, child, stamp_ns, T, static)
+
+    def add_path(self, stamps_ns: list[int], poses: list[F64], frame: str) -> None:
+        """Add corrected poses of what the poses are of. Raises ValueError for what can't be a correction."""
+        if not poses:
+            raise ValueError("it holds no poses")
+        if not any(stamps_ns):
+            raise ValueError("its poses have no stamps")
+        if frame and self.map_frame and frame != self.map_frame:
+            raise ValueError(f"it is in {frame!r}, the map in {self.map_frame!r}")
+        stamps, first = np.unique(np.array(stamps_ns, np.int64), return_index=True)
+        self._news.append(PosePath(stamps, np.stack([poses[i] for i in first]) @ self._T_posed_camera))
+
+    def take_news(self) -> tuple[PoseNews, ...]:
+        """Return the corrections that came since the last call."""
+        news, self._news = tuple(self._news), []
+        return news
+
+    def _note_step(self, child: str, stamp_ns: int, T: F64) -> None:
+        """Notice where map to odom steps. Nothing is interpolated across a step: it holds from its stamp on."""
+        newest = self._own.newest(child)
+        if newest is None or not newest[0] < stamp_ns:
+            return
+        delta = T @ invert(newest[1])
+        shift = np.linalg.norm(transform(delta, self._camera_at[None])[0] - self._camera_at)
+        turn = math.acos(min(1.0, max(-1.0, (float(np.trace(delta[:3, :3])) - 1) / 2)))
+        if shift < _STEP_M and turn < _STEP_RAD:
+            return
+        self._own.add(self.map_frame or "map", child, stamp_ns - 1, newest[1])
+        if self._source == "tf" or self._parent == child:
+            self._news.append(PoseStep(stamp_ns, delta))
 
     def restart(self, stamp_ns: int) -> None:
         """Forget what is ahead of a stamp that went back; what has gone back by itself already stays."""
@@ -93,7 +130,9 @@ class PoseFinder:
             raise Lacking(_TRACK_REASONS.get(lack.lack, "pose_missing"), str(lack), lack.may_come) from None
         T_map_child = self._map_from_parent(stamp_ns) @ T_parent_child
         child = self._child or self.config.pose_child_frame
-        T_map_camera = T_map_child @ self._camera_on(child, camera, stamp_ns)
+        self._T_posed_camera = self._camera_on(child, camera, stamp_ns)
+        T_map_camera = T_map_child @ self._T_posed_camera
+        self._camera_at = T_map_camera[:3, 3]
         base = self.config.base_frame or (child if child != camera else "")
         if base and base == child:
             return FoundPose(T_map_camera, T_map_child)
@@ -147,7 +186,10 @@ class PoseFinder:
         except TransformError as lack:
             raise Lacking(_TRACK_REASONS.get(lack.lack, "transform_missing"), str(lack), lack.may_come) from None
         self.map_frame = target
-        return FoundPose(T_map_camera, self._try(target, self.config.base_frame, stamp_ns))
+        T_map_base = self._try(target, self.config.base_frame, stamp_ns)
+        self._T_posed_camera = np.eye(4) if T_map_base is None else invert(T_map_base) @ T_map_camera
+        self._camera_at = T_map_camera[:3, 3]
+        return FoundPose(T_map_camera, T_map_base)
 
     def _try(self, target: str, base: str, stamp_ns: int) -> F64 | None:
         base = base or next((name for name in _BASES if self.transforms.has(name)), "")

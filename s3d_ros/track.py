@@ -98,6 +98,10 @@ class Track:
         self._voxels.append(voxels)
         self.most_voxels += len(voxels)
 
+    def replace_voxels(self, voxels: I64) -> None:
+        """Own these voxels and no others."""
+        self._voxels, self.most_voxels, self.box_is_old = [voxels], len(voxels), True
+
     def own_voxels(self, field: OwnedVoxels) -> I64:
         """Return the voxels that are still this object's."""
         if len(self._voxels) != 1 or (field.owner[self._voxels[0]] != self.slot).any():

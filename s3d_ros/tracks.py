@@ -9,7 +9,7 @@ import numpy as np
 from s3d_ros.evidence import Pairs
 from s3d_ros.state import State, put, taken
 from s3d_ros.track import Track
-from s3d_ros.types import I32, I64, ObjectState
+from s3d_ros.types import F32, I32, I64, ObjectState
 from s3d_ros.voxels import OwnedVoxels
 
 _REMEMBERED = ("_next_slot", "_next_id")
@@ -49,9 +49,13 @@ class Tracks:
 
     def confirm(self, track: Track) -> None:
         """Give an object its ID."""
-        track.id = self._next_id
+        track.id = self.take_id()
         track.box_is_old, track.box_ns = True, 0
+
+    def take_id(self) -> int:
+        """Return an ID that was never given."""
         self._next_id += 1
+        return self._next_id - 1
 
     def merge(self, a: Track, b: Track) -> tuple[Track, Track]:
         """Make two objects one; return (the older one, which stays, and the other)."""
@@ -118,6 +122,31 @@ class Tracks:
             for t, a, b in zip(state["objects"], first.tolist(), last.tolist(), strict=True)
         }
         self._changed, self._removed = set(), []
+
+    @property
+    def next_id(self) -> int:
+        """The ID that the next object gets."""
+        return self._next_id
+
+    def count_from(self, next_id: int) -> None:
+        """Give IDs from this one on."""
+        self._next_id = next_id
+
+    def has_id(self, object_id: int) -> bool:
+        """Whether an object has this very ID."""
+        return any(t.id == object_id for t in self)
+
+    def adopt(self, track: Track, points: F32) -> None:
+        """Take over another map's object, with points (N, 3) of this map that are its surface."""
+        track.slot, self._next_slot = self._next_slot, self._next_slot + 1
+        self._by_slot[track.slot] = track
+        taken, owners = self.voxels.claim(points, np.full(len(points), track.slot, np.int32))
+        track.replace_voxels(taken[owners == track.slot])
+
+    def announce(self, before: Tracks) -> None:
+        """Have all that is here told as news, and what was in another map, and is not here, as removed."""
+        self._changed = {t.slot for t in self if t.id}
+        self._removed = [t.id for t in before if t.id and not self.has_id(t.id)]
 
     def resolve(self, object_id: int) -> int:
         """Return the ID that stands for an ID now."""

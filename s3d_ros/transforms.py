@@ -82,6 +82,11 @@ class PoseTrack:
         """Stamp of the newest sample, None while there is none."""
         return self._stamps[-1] if self._stamps else None
 
+    @property
+    def newest(self) -> tuple[int, F64] | None:
+        """The newest sample, None while there is none."""
+        return (self._stamps[-1], self._poses[-1]) if self._stamps else None
+
     def add(self, stamp_ns: int, T: F64) -> bool:
         """Add a sample; a second one of the same stamp replaces the first.
 
@@ -160,6 +165,15 @@ class TransformBuffer:
         for track in self._tracks.values():
             if (track.newest_ns or 0) > stamp_ns:
                 track.clear()
+
+    def carries(self, frame: str) -> bool:
+        """Return whether something moves right on this frame, as odom's children do."""
+        return any(self._parents.get(child) == frame for child in self._tracks)
+
+    def newest(self, child: str) -> tuple[int, F64] | None:
+        """Return the newest sample of a moving edge: its stamp and T_parent_child."""
+        track = self._tracks.get(child)
+        return None if track is None else track.newest
 
     def has(self, frame: str) -> bool:
         """Return whether the frame was ever heard of."""

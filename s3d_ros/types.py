@@ -273,13 +273,33 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class PosePath:
+    """Poses of the camera as a SLAM system knows them afterwards: stamps_ns (N,) ascending, T_map_camera (N, 4, 4)."""
+
+    stamps_ns: I64
+    T_map_camera: F64
+
+
+@dataclass(frozen=True)
+class PoseStep:
+    """From a stamp on poses come moved by ``delta`` (4, 4), from the left: a step of map to odom on /tf."""
+
+    stamp_ns: int
+    delta: F64
+
+
+PoseNews = PosePath | PoseStep
+
+
+@dataclass(frozen=True)
 class Arrival:
     """What the frame assembler hands out: a frame, its instances if they are there, and whether the frame is new.
 
     Live, a detector's instances come later than their frame: the frame arrives at once with ``instances`` None and
-    once more, ``is_new`` False, with them.
+    once more, ``is_new`` False, with them. pose_news: corrections of earlier poses that came before it.
     """
 
     frame: Frame
     instances: Instances | None = None
     is_new: bool = True
+    pose_news: tuple[PoseNews, ...] = ()

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from s3d_ros.config import ViewsConfig
+from s3d_ros.correction import Correction
 from s3d_ros.lifting import LiftedPoints
 from s3d_ros.markers import place_in_view
 from s3d_ros.objects import ObjectMap
@@ -87,6 +88,17 @@ class ViewSelector:
             markers = place_in_view(ids, view.points.pixels, view.points.shape, view.points.stride)
             if view.frame.revision == 0 or {m.object_id for m in markers} != {m.object_id for m in view.frame.markers}:
                 view.frame = replace(view.frame, revision=view.frame.revision + 1, markers=markers)
+
+    def move(self, correction: Correction) -> None:
+        """Move all views as a correction says; each gets a higher revision."""
+        views, self._views, self._covered = self._views, [], {}
+        for view in views:
+            at = view.frame.T_map_camera[None, :3, 3]
+            delta = correction.at(np.array([view.frame.stamp_ns]), at)[0]
+            frame = replace(view.frame, revision=view.frame.revision + 1, T_map_camera=delta @ view.frame.T_map_camera)
+            xyz = (view.points.xyz @ delta[:3, :3].T + delta[:3, 3]).astype(np.float32)
+            points = replace(view.points, xyz=xyz, camera=frame.T_map_camera[:3, 3])
+            self._add(_View(frame, points, self._cells(points)))
 
     def snapshot(self) -> tuple[ViewFrame, ...]:
         """Return the view frames by time, those that were marked at least once."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from s3d_ros.config import FramesConfig
 from s3d_ros.frames import FrameAssembler
-from s3d_ros.types import Arrival
+from s3d_ros.types import Arrival, PoseNews
 
 
 class RecordingError(ValueError):
@@ -63,8 +64,13 @@ class AssembledRecording(ABC):
         )
         self._assembler = assembler
         for _ in self._feed(assembler):
-            yield from assembler.pop()
-        yield from assembler.finish()
+            yield from _with_news(assembler, assembler.pop())
+        yield from _with_news(assembler, assembler.finish())
+
+    @property
+    def late_news(self) -> tuple[PoseNews, ...]:
+        """Corrections of poses that came after the last frame."""
+        return self._assembler.take_pose_news() if self._assembler else ()
 
     def __iter__(self) -> Iterator[Arrival]:
         return self.arrivals()
@@ -72,3 +78,9 @@ class AssembledRecording(ABC):
     @abstractmethod
     def _feed(self, assembler: FrameAssembler) -> Iterator[None]:
         """Feed the assembler; yield whenever something may have become complete."""
+
+
+def _with_news(assembler: FrameAssembler, arrivals: Iterable[Arrival]) -> Iterator[Arrival]:
+    for arrival in arrivals:
+        news = assembler.take_pose_news()
+        yield replace(arrival, pose_news=news) if news else arrival

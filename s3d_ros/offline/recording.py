@@ -12,7 +12,7 @@ from s3d_ros.offline.assembled import RecordingError
 from s3d_ros.offline.bag import BagRecording
 from s3d_ros.offline.dataset import SevenScenes, Tum, is_seven_scenes, is_tum
 from s3d_ros.offline.topics import TopicNames
-from s3d_ros.types import Arrival
+from s3d_ros.types import Arrival, PoseNews
 
 __all__ = ["Recording", "RecordingError", "TopicNames", "every_nth", "open_recording"]
 
@@ -67,6 +67,11 @@ class Recording(Protocol):
         """How often the stamps went back so far (a looping bag)."""
         ...
 
+    @property
+    def late_news(self) -> tuple[PoseNews, ...]:
+        """Corrections of poses that came after the last frame."""
+        ...
+
     def sentences(self) -> list[str]:
         """Return drops and notes as sentences for a person."""
         ...
@@ -113,6 +118,10 @@ class _Selection:
     @property
     def restarts(self) -> int:
         return self._recording.restarts
+
+    @property
+    def late_news(self) -> tuple[PoseNews, ...]:
+        return self._recording.late_news
 
     def sentences(self) -> list[str]:
         return self._recording.sentences()

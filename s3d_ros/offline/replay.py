@@ -19,7 +19,7 @@ from s3d_ros.offline.report import write_report
 from s3d_ros.offline.run import RunWriter
 from s3d_ros.pipeline import Pipeline
 from s3d_ros.segment.choose import make_segmenter
-from s3d_ros.types import Frame, Question, Scene
+from s3d_ros.types import Frame, PoseNews, Question, Scene
 
 Progress = Callable[[int, int | None], None]
 
@@ -79,6 +79,8 @@ def run_recording(
         begin = time.perf_counter()
         if not (arrival.is_new or config.segment.takes_given):
             continue
+        for news in arrival.pose_news:
+            _correct(pipeline, news)
         instances = arrival.instances if config.segment.takes_given else None
         result = pipeline.process(arrival.frame, instances, arrival.is_new)
         per_frame_s.append(time.perf_counter() - begin)
@@ -92,6 +94,8 @@ def run_recording(
         raise RecordingError(
             f"{recording.name}: no frame could be mapped; dropped: {dict(recording.drops) or 'nothing came'}"
         )
+    for news in recording.late_news:
+        _correct(pipeline, news)
     scene = pipeline.finish(last)
     if map_to is not None:
         write_map(map_to, pipeline.state())
@@ -105,6 +109,18 @@ def run_recording(
         (out / "answers.json").write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n")
     write_report(out)
     return scene
+
+
+def _correct(pipeline: Pipeline, news: PoseNews) -> None:
+    """Have earlier poses corrected, and the map made anew at once: offline there is time."""
+    try:
+        pipeline.correct(news)
+    except ValueError:  # of another time
+        return
+    if (wanted := pipeline.refusion()) is not None:
+        remaking, refusion, anchors = wanted
+        refusion.see(anchors)
+        pipeline.replace_by(refusion, remaking)
 
 
 def _report(

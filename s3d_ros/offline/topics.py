@@ -17,6 +17,7 @@ TYPES: Mapping[Role, tuple[str, ...]] = {
     Role.DEPTH: _IMAGES,
     Role.CAMERA_INFO: ("sensor_msgs/msg/CameraInfo",),
     Role.POSE: (*_POSES, *_ODOMETRY, "geometry_msgs/msg/TransformStamped"),
+    Role.PATH: ("nav_msgs/msg/Path",),
     Role.TF: _TF,
     Role.TF_STATIC: _TF,
     Role.INSTANCES: ("s3d_ros/msg/Instances",),
@@ -40,6 +41,7 @@ class TopicNames:
     depth: str = ""
     camera_info: str = ""
     pose: str = ""
+    path: str = ""
     tf: str = ""
     tf_static: str = ""
     instances: str = ""
@@ -120,9 +122,15 @@ def choose_images(topics: Sequence[Topic], wanted: TopicNames) -> TopicNames:
         depth=depth,
         camera_info=info,
         instances=wanted.instances or _best({t.name: t.count for t in filled if t.type in TYPES[Role.INSTANCES]}),
+        # A planner's paths have the same type: only the name tells.
+        path=wanted.path or _best({t.name: 1 for t in filled if t.type in TYPES[Role.PATH] and _is_corrected(t.name)}),
         tf=wanted.tf or _best({t.name: 1 for t in filled if t.type in _TF and not t.name.endswith("static")}),
         tf_static=wanted.tf_static or _best({t.name: 1 for t in filled if t.type in _TF and "static" in t.name}),
     )
+
+
+def _is_corrected(name: str) -> bool:
+    return name.rpartition("/")[2] == "corrected_path"
 
 
 def choose_pose(topics: Sequence[Topic], chosen: TopicNames, tree: Tree, camera: str, source: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformStamped
-from nav_msgs.msg import Odometry
+from nav_msgs.msg import Odometry, Path
 from rclpy.node import Node
 from rosbags.serde import SerdeError
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -54,6 +54,7 @@ class Inputs:
         self._listen(Role.CAMERA_INFO, CameraInfo, "color/camera_info")
         if instances:
             self._listen(Role.INSTANCES, Instances, "instances")
+        self._listen(Role.PATH, Path, "corrected_path")
         self._subscribe_tf(required=pose_source == "tf")
         if pose_source == "tf":
             return
