@@ -31,8 +31,9 @@ SUMS = "SHA256SUMS"
 _NAME = re.compile(r"map-(\d{6,})")
 _LEFT_OVER = (".writing-", ".removing-")
 _LOCK = ".lock"
-_PARTS = {"fusion": "surface", "objects": "objects", "views": "views"}  # of the state -> file names
+_PARTS = {"fusion": "surface", "objects": "objects", "views": "views", "past": "past"}  # of the state -> file names
 _ARRAY = "npz"  # {"npz": name} stands for an array
+_BYTES = "bytes"  # {"bytes": [start, end]} stands for a part of the array "bytes"
 _LEVEL = 1  # of zlib: four times as fast as the usual 6, and nearly as small
 
 
@@ -117,48 +118,66 @@ def _versions(directory: Path) -> dict[int, Path]:
 
 
 def _write(work: Path, state: State) -> None:
-    files: dict[str, bytes] = {}
+    (work / "views").mkdir()
+    sums: dict[str, str] = {}
+
+    def put(name: str, data: bytes) -> None:
+        sums[name] = hashlib.sha256(data).hexdigest()
+        with open(work / name, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
     about = {k: v for k, v in state.items() if k not in (*_PARTS, "bev", "picture")}
     counts = {"blocks": len(state["fusion"]["blocks"]), "voxels": len(state["objects"]["voxels"]["owner"])}
     counts |= {"objects": sum(o["id"] > 0 for o in state["objects"]["objects"]), "views": len(state["views"]["views"])}
     bev = {k: v for k, v in state["bev"].items() if k != "seen"}
     head = {"format": FORMAT, "version": VERSION, "saved_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-    files["map.json"] = _json({**head, "counts": counts, **about, "bev": bev})
-    files["seen.png"] = _png(np.asarray(state["bev"]["seen"], np.uint8) * 255)
+    put("map.json", _json({**head, "counts": counts, **about, "bev": bev}))
+    put("seen.png", _png(np.asarray(state["bev"]["seen"], np.uint8) * 255))
     if state.get("picture") is not None:
-        files["bev.png"] = _png(np.asarray(state["picture"])[..., ::-1])
+        put("bev.png", _png(np.asarray(state["picture"])[..., ::-1]))
     views = []
     for view in state["views"]["views"]:
         name = f"views/{view['id']:04d}.jpg"
-        files[name] = view["jpeg"]
+        put(name, view["jpeg"])
         views.append({**view, "jpeg": name})
     parts = {**state, "views": {**state["views"], "views": views}}
     for key, name in _PARTS.items():
-        arrays: dict[str, np.ndarray] = {}
-        files[f"{name}.json"] = _json(_without_arrays(parts[key], "", arrays))
-        files[f"{name}.npz"] = _npz(arrays)
-    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
-    files[SUMS] = sums.encode()
-    (work / "views").mkdir()
-    for name, data in files.items():
-        with open(work / name, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        bulk = _Bulk()
+        put(f"{name}.json", _json(bulk.without(parts[key] or {})))
+        put(f"{name}.npz", _npz(bulk.arrays()))
+    put(SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())).encode())
     for folder in (work / "views", work):
         _to_disk(folder)
 
 
-def _without_arrays(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
-    """Return the value with {"npz": name} in place of each array, which is put into ``arrays``."""
-    if isinstance(value, np.ndarray):
-        arrays[name] = value
-        return {_ARRAY: name}
-    if isinstance(value, Mapping):
-        return {k: _without_arrays(v, f"{name}.{k}".lstrip("."), arrays) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_without_arrays(v, f"{name}.{i}", arrays) for i, v in enumerate(value)]
-    return value
+class _Bulk:
+    """What is too large for JSON: arrays by name, and bytes, one after the other."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, np.ndarray] = {}
+        self._bytes: list[bytes] = []
+        self._size = 0
+
+    def without(self, value: Any, name: str = "") -> Any:
+        """Return the value with {"npz": name} in place of each array, {"bytes": [start, end]} in place of bytes."""
+        if isinstance(value, np.ndarray):
+            self._arrays[name] = value
+            return {_ARRAY: name}
+        if isinstance(value, bytes):
+            self._bytes.append(value)
+            self._size += len(value)
+            return {_BYTES: [self._size - len(value), self._size]}
+        if isinstance(value, Mapping):
+            return {k: self.without(v, f"{name}.{k}".lstrip(".")) for k, v in value.items()}
+        if isinstance(value, list):
+            return [self.without(v, f"{name}.{i}") for i, v in enumerate(value)]
+        return value
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all of it; bytes are one array."""
+        return {**self._arrays, **({_BYTES: np.frombuffer(b"".join(self._bytes), np.uint8)} if self._bytes else {})}
 
 
 def _json(values: Mapping[str, Any]) -> bytes:
@@ -175,10 +194,12 @@ def _json(values: Mapping[str, Any]) -> bytes:
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
+    with zipfile.ZipFile(out, "w") as archive:
         for name, values in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asanyarray(values), allow_pickle=False)
+            data = io.BytesIO()
+            np.lib.format.write_array(data, np.asanyarray(values), allow_pickle=False)
+            kind = zipfile.ZIP_STORED if name == _BYTES else zipfile.ZIP_DEFLATED  # images are compressed already
+            archive.writestr(f"{name}.npy", data.getbuffer(), kind, _LEVEL)
     return out.getvalue()
 
 
@@ -275,5 +296,8 @@ def _with_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if isinstance(value, dict):
         if set(value) == {_ARRAY} and isinstance(value[_ARRAY], str):
             return arrays[value[_ARRAY]]
+        if set(value) == {_BYTES} and isinstance(value[_BYTES], list):
+            start, end = value[_BYTES]
+            return arrays[_BYTES][start:end].tobytes()
         return {k: _with_arrays(v, arrays) for k, v in value.items()}
     return [_with_arrays(v, arrays) for v in value] if isinstance(value, list) else value

@@ -53,6 +53,16 @@ class Past:
             self._memories.append(Memory(frame.stamp_ns, copied(objects.state())))
             self._thin(frame.stamp_ns)
 
+    def state(self) -> State:
+        """Return the anchors and the way taken. Objects as they were are left out: all anchors will be seen again."""
+        return {"anchors": [a.state() for a in self.anchors], "corrector": self.corrector.state()}
+
+    def restore(self, state: State, stamp_ns: int, objects: ObjectMap) -> None:
+        """Take over what ``state`` returned; ``objects`` are restored already, and were so at a stamp."""
+        self.anchors.restore(Anchor.restored(a) for a in state["anchors"])
+        self.corrector.restore(state["corrector"])
+        self._memories = [Memory(stamp_ns, copied(objects.state()))]
+
     def hear(self, news: PoseNews) -> None:
         """Take in a correction of earlier poses. Raises ValueError if it corrects nothing that was mapped."""
         self.corrector.hear(news)

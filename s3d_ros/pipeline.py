@@ -202,6 +202,7 @@ class Pipeline:
             "objects": self.objects.state(),
             "bev": self.bev.state(),
             "views": self.views.state(),
+            "past": None if self.past is None else self.past.state(),
             "picture": None if (bev := self.scene().bev) is None else bev.color,  # for people: it is drawn anew
         }
 
@@ -225,6 +226,8 @@ class Pipeline:
         self.views.restore(state["views"])
         self.bev.restore(state["bev"], self.up)
         self.bev.update(self.surface.update())
+        if self.past is not None and state["past"]:
+            self.past.restore(state["past"], state["stamp_ns"], self.objects)
         self._scenes.go_on_after(state["map_version"])
         self._snap(None, state["stamp_ns"])
 

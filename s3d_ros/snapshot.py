@@ -29,7 +29,7 @@ _DONE = object()
 @dataclass(frozen=True)
 class _Copy:
     offset: int
-    dtype: str
+    dtype: str  # "": bytes
     shape: tuple[int, ...]
 
 
@@ -40,11 +40,12 @@ class Memory:
         """handle: of a memory that another process made."""
         self.handle = _new_memory() if handle is None else handle
         self._size = self._reserved = 0
-        self._kept: dict[int, tuple[np.ndarray, _Copy]] = {}
+        self._kept: dict[int, tuple[np.ndarray | bytes, _Copy]] = {}
 
-    def keep(self, array: np.ndarray) -> None:
-        """Copy an array that nobody writes to, so that ``add`` need not."""
-        self._kept[id(array)] = (array, self.add(array))
+    def keep(self, value: np.ndarray | bytes) -> int:
+        """Copy what nobody writes to, so that ``add`` need not; return its size in bytes."""
+        self._kept[id(value)] = (value, self.add(value))
+        return value.nbytes if isinstance(value, np.ndarray) else len(value)
 
     def reserve(self, size: int) -> None:
         """Have the system find room for so many bytes more than there is yet: half of a copy's time."""
@@ -54,11 +55,14 @@ class Memory:
 
     def add(self, value: Any) -> Any:
         """Copy the arrays of a state; return it with their places instead."""
-        if isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray | bytes):
             if id(value) in self._kept:
                 return self._kept[id(value)][1]
-            copy = _Copy(self._size, value.dtype.str, value.shape)
-            rest = memoryview(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+            if isinstance(value, bytes):
+                copy, rest = _Copy(self._size, "", (len(value),)), memoryview(value)
+            else:
+                copy = _Copy(self._size, value.dtype.str, value.shape)
+                rest = memoryview(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
             while rest:
                 written = os.pwrite(self.handle, rest, self._size)
                 self._size, rest = self._size + written, rest[written:]
@@ -71,11 +75,11 @@ class Memory:
     def take(self, value: Any) -> Any:
         """Return what was given to ``add``, from what it returned."""
         if isinstance(value, _Copy):
-            out = np.empty(value.shape, value.dtype)
+            out = np.empty(value.shape, value.dtype or np.uint8)
             done, whole = 0, memoryview(out.reshape(-1).view(np.uint8).data)
             while done < len(whole):
                 done += os.preadv(self.handle, [whole[done:]], value.offset + done)
-            return out
+            return out if value.dtype else out.tobytes()
         if isinstance(value, Mapping):
             return {k: self.take(v) for k, v in value.items()}
         return [self.take(v) for v in value] if isinstance(value, list) else value
@@ -112,14 +116,22 @@ class Snapshot:
                 self._blocks.append(memory.add(fusion.state(waiting[start : start + _BLOCKS_AT_ONCE])))
                 yield
             waiting = fusion.watch(True)
-        for view in self._pipeline.views.state()["views"]:
-            memory.keep(view["xyz"])
-            memory.keep(view["pixels"])
-            yield
+        copied = 0
+        for value in self._unchanging():
+            copied += memory.keep(value)
+            if copied > _ROOM_AT_ONCE // 4:
+                copied = 0
+                yield
         size = sum(values.nbytes for values in self._pipeline.objects.state()["voxels"].values())
         for _ in range(size // _ROOM_AT_ONCE + 1):
             memory.reserve(_ROOM_AT_ONCE)
             yield
+
+    def _unchanging(self) -> Iterator[np.ndarray | bytes]:
+        for view in self._pipeline.views.state()["views"]:
+            yield from (view["jpeg"], view["xyz"], view["pixels"])
+        for anchor in () if self._pipeline.past is None else self._pipeline.past.anchors:
+            yield from (v for v in (anchor.color, anchor.depth, anchor.instances) if v is not None)
 
 
 def taken_from(memory: Memory, copied: State) -> State:

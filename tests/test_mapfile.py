@@ -1,5 +1,6 @@
 """A map on the disk: it comes back as it was, is refused by name when damaged, and outlives its writer."""
 
+import dataclasses
 import json
 import os
 import random
@@ -17,8 +18,10 @@ import pytest
 from synthetic import SMALL, BoxWorld, circle, room
 
 from s3d_ros.config import Config, ConfigError
+from s3d_ros.geometry import invert
 from s3d_ros.mapfile import MapFileError, newest_map, read_map, write_map
 from s3d_ros.pipeline import Pipeline
+from s3d_ros.types import PoseStep
 
 THINGS = {
     "chair1": ((1.0, 1.2, 0.0), (1.5, 1.7, 0.9)),
@@ -99,28 +102,10 @@ def test_every_key_and_file_is_described(saved):
     for path in folder.rglob("*.*"):
         name = "0007.jpg" if path.suffix == ".jpg" else path.name.replace("views.npz", "views.json/.npz")
         assert name.replace("surface.npz", "surface.json/.npz").split(".")[0] in text, path
-    free = {
-        "chair",
-        "table",
-        "center",
-        "size",
-        "axes",
-        "width",
-        "height",
-        "fx",
-        "fy",
-        "cx",
-        "cy",
-        "npz",
-        *json_keys(CONFIG),
-    }
+    free = {*"chair table center size axes width height fx fy cx cy npz".split(), *(key for key, _, _ in CONFIG.flat())}
     keys = {k for p in folder.glob("*.json") for k in keys_of(json.loads(p.read_text()))} - free
     due = set(json.loads((folder / "map.json").read_text())["due_ns"])
     assert len(keys) > 40 and not {k for k in keys - due if not re.search(rf"[`.]{k}`", text)}
-
-
-def json_keys(config: Config) -> set[str]:
-    return {key for key, _, _ in config.flat()}
 
 
 def keys_of(value: object) -> set[str]:
@@ -148,6 +133,33 @@ def test_mapping_goes_on_with_the_same_ids(half, saved, frames):
         assert ids == unbroken.process(frame, instances).instance_ids
         seen += len(ids)
     assert seen > 50 and {o.id for o in loaded.scene().objects} == {1, 2, 3}
+
+
+def test_poses_can_be_corrected_after_loading_without_losing_what_was_mapped_before(half, saved, frames):
+    """The robot is set down 30 cm from where it believes to be; later it learns so, and the map is made anew."""
+    loaded = Pipeline(CONFIG)
+    loaded.restore(read_map(saved))
+    assert len(list(loaded.past.anchors)) == len(list(half.past.anchors)) > 5
+    for mine, theirs in zip(loaded.past.anchors, half.past.anchors, strict=True):
+        assert (mine.color, mine.depth, mine.instances, mine.ids) == (
+            theirs.color, theirs.depth, theirs.instances, theirs.ids
+        )  # fmt: skip
+    before = {o.id: o.box.center for o in loaded.scene().objects}
+    jump = np.eye(4)
+    jump[0, 3] = 0.3
+    for frame, instances in frames[30:45]:
+        loaded.process(dataclasses.replace(frame, T_map_camera=jump @ frame.T_map_camera), instances)
+    loaded.correct(PoseStep(frames[44][0].stamp_ns + 1, invert(jump)))
+    remaking, refusion, anchors = loaded.refusion()
+    assert min(a.stamp_ns for a in anchors) < frames[30][0].stamp_ns, "those from before are seen again as well"
+    refusion.see(anchors)
+    loaded.replace_by(refusion, remaking)
+    for frame, instances in frames[45:]:
+        loaded.process(frame, instances)
+    after = {o.id: o.box.center for o in loaded.finish(frames[-1][0]).objects}
+    assert after.keys() == before.keys()
+    for number, center in after.items():
+        np.testing.assert_allclose(center, before[number], atol=0.08)
 
 
 def test_a_second_save_replaces_the_first(half, tmp_path):
@@ -249,6 +261,7 @@ def test_a_full_disk_leaves_the_last_map(half, tmp_path, monkeypatch):
 
 _SAVER = """
 import sys
+from s3d_ros.geometry import invert
 from s3d_ros.mapfile import read_map, write_map
 state = read_map(sys.argv[1])
 while True:
