@@ -6,7 +6,7 @@ mapped and then removed would stay for ever: ``carve`` visits the allocated bloc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import open3d as o3d
@@ -68,6 +68,11 @@ class Fusion:
     def __len__(self) -> int:
         """Number of blocks allocated."""
         return int(self._grid.hashmap().size())
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the blocks in use: distance, weight and colour as float32."""
+        return len(self) * self.config.block_voxels**3 * 5 * 4
 
     def integrate(self, frame: Frame) -> None:
         """Fuse one frame. Frames without any valid depth change nothing."""
@@ -175,8 +180,8 @@ class Fusion:
         values = self._grid.attribute("weight")
         values *= factor
 
-    def restore(self, state: State) -> None:
-        """Forget what there is and take over what ``state`` returned."""
+    def restore(self, state: State, rest: Callable[[], None] = lambda: None) -> None:
+        """Forget what there is and take over what ``state`` returned. rest: called between short steps."""
         coords = np.ascontiguousarray(state["blocks"], dtype=np.int32)
         self.reset(len(coords))
         put(self, state, _REMEMBERED)
@@ -191,6 +196,7 @@ class Fusion:
             self._scatter("tsdf", where, state["tsdf"][rows, ..., None] / np.float32(_TSDF_STEPS))
             self._scatter("weight", where, state["weight"][rows, ..., None].astype(np.float32))
             self._scatter("color", where, state["color"][rows].astype(np.float32))
+            rest()
 
     def inside_counts(self, coords: I32) -> tuple[I64, I64]:
         """Return how many voxels of each block (N,) lie inside of things, and how many are known at all."""

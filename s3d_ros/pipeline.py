@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -198,8 +198,10 @@ class Pipeline:
             "views": self.views.state(),
         }
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: State, rest: Callable[[], None] = lambda: None, *, draw: bool = True) -> None:
         """Replace the map by what ``state`` returned, and draw it. Where the robot is, the next frame tells.
+
+        rest: called between short steps, where another thread wants to run.
 
         The stages' configs must be those that the state was made with: see ``mapfile.check``.
         """
@@ -210,12 +212,13 @@ class Pipeline:
         self._first_ns, self._carved = state["first_ns"], state["carved"]
         for name in _CLOCKS:
             getattr(self, name).last_ns = state["due_ns"][name.lstrip("_")]
-        self.fusion.restore(state["fusion"])
+        self.fusion.restore(state["fusion"], rest)
         self.objects.restore(state["objects"])
         self.objects.up = self.up
         self.views.restore(state["views"])
         self.bev.restore(state["bev"], self.up)
-        self.bev.update(self.surface.update())
+        if draw:
+            self.bev.update(self.surface.update())
         self._scenes.go_on_after(state["map_version"])
         self._snap(None, state["stamp_ns"])
 
@@ -225,6 +228,17 @@ class Pipeline:
             setattr(self, name, getattr(other, name))
         self._scenes.take_over(other.scene())
         self._chores = self._work()
+
+    def sizes_bytes(self) -> dict[str, int]:
+        """Return how much memory each part of the map takes. From any thread."""
+        sizes = {
+            "fusion": self.fusion.size_bytes,
+            "surface": self.surface.size_bytes,
+            "objects": self.objects.tracks.voxels.size_bytes,
+            "bev": self.bev.size_bytes,
+            "views": self.views.size_bytes,
+        }
+        return sizes if self.past is None else sizes | self.past.sizes_bytes()
 
     def scene(self) -> Scene:
         """Return the newest version of the scene."""

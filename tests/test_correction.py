@@ -211,9 +211,7 @@ def test_second_jump_corrected_while_the_map_is_made_anew_for_the_first():
 
 
 @settings(max_examples=50, deadline=None)
-@given(
-    st.floats(-2, 2), st.floats(-2, 2), st.floats(-180, 180), st.lists(st.floats(0, 100), min_size=1, max_size=20)
-)
+@given(st.floats(-2, 2), st.floats(-2, 2), st.floats(-180, 180), st.lists(st.floats(0, 100), min_size=1, max_size=20))
 def test_a_constant_correction_is_constant_everywhere(x: float, y: float, yaw: float, times: list[float]):
     delta = pose(x, y, 0, yaw)
     positions = np.array([[30.0, 0, 0], [0, 30.0, 0], [5.0, 5, 5]])

@@ -20,6 +20,7 @@ from s3d_ros.ros.inputs import Inputs
 from s3d_ros.ros.mapping_worker import MappingWorker
 from s3d_ros.ros.node_parameters import ANSWERER, CONVERTER, MAPPER
 from s3d_ros.ros.publishing import ScenePublisher
+from s3d_ros.ros.refusion_process import RefusionProcess
 from s3d_ros.ros.running import Heartbeat, run, steady_timer
 from s3d_ros.ros.segment_process import SegmentProcess
 from s3d_ros.ros.status import Status
@@ -35,6 +36,7 @@ class MapperNode(Node):
         self._pipeline = Pipeline(config)
         self._publisher = ScenePublisher(self, config.views.count, values["cloud_period_s"])
         self._segmenting = self._make_segmenting(config)
+        self._remaking = RefusionProcess(config, self._on_trouble)
         self._worker = MappingWorker(
             # A detector's first instances may come after their frame: it has to be remembered already.
             FrameAssembler(
@@ -46,6 +48,7 @@ class MapperNode(Node):
             self._on_frame,
             on_fault=self._on_fault,
             segmenter=self._segmenting,
+            remaker=self._remaking,
             max_late_frames=values["max_late_frames"],
             instances_timeout_s=values["instances_timeout_s"] if config.segment.segmenter == "auto" else None,
             has_detector=lambda: self._inputs.has_publisher(Role.INSTANCES),
@@ -71,13 +74,14 @@ class MapperNode(Node):
     def close(self) -> None:
         """End the mapping thread and the segmenting process."""
         self._worker.close()
+        self._remaking.close()
         if self._segmenting is not None:
             self._segmenting.close()
 
     def _make_segmenting(self, config: Config) -> SegmentProcess | None:
         if config.segment.segmenter not in ("auto", "geometric"):
             return None
-        process = SegmentProcess(config.segment, lambda text: self.get_logger().error(text, throttle_duration_sec=5.0))
+        process = SegmentProcess(config.segment, self._on_trouble)
         process.start()  # so that it is there when the first frame is
         return process
 
@@ -85,6 +89,9 @@ class MapperNode(Node):
         if is_new and self._worker.counts["fused"] == 1:
             self.get_logger().info("the first frame is in the map")
         self._publisher.publish(frame, result, is_new, self._pipeline)
+
+    def _on_trouble(self, text: str) -> None:
+        self.get_logger().error(text, throttle_duration_sec=5.0)
 
     def _on_fault(self, error: BaseException) -> None:
         text = f"left out a frame: {type(error).__name__}: {error}"
