@@ -141,8 +141,8 @@ class AnchorStore:
         return iter(list(self._anchors.values()))
 
     def since(self, stamp_ns: int) -> list[Anchor]:
-        """Return the anchors after a stamp."""
-        return [a for a in self._anchors.values() if a.stamp_ns > stamp_ns]
+        """Return the anchors after a stamp. From any thread."""
+        return [a for a in list(self._anchors.values()) if a.stamp_ns > stamp_ns]
 
     def consider(self, frame: Frame, instances: Instances | None, ids: Mapping[int, int | None]) -> bool:
         """Take the frame if the camera has moved enough since the last one taken; return whether it was taken.

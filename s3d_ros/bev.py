@@ -68,6 +68,11 @@ class BevMap:
             self._grid["seen"][: seen.shape[0], : seen.shape[1]] = seen
         self._heights.restore(state["heights"])
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the picture's layers."""
+        return self._grid.size_bytes
+
     def see(self, frame: Frame) -> None:
         """Note the floor plan that a frame looks over: all between the camera and the furthest point each way."""
         camera = transform(self.T_bev_map, frame.T_map_camera[None, :3, 3])[0]

@@ -32,6 +32,7 @@ class Corrector:
         self._placed: OrderedDict[int, F64] = OrderedDict()  # frame -> what its pose was multiplied with
         self._last: F64 | None = None
         self._last_step_ns = 0
+        self._begins_ns: int | None = None
 
     def place(self, frame: Frame, is_new: bool) -> Frame:
         """Return the frame as it lies in the map as it is."""
@@ -53,14 +54,12 @@ class Corrector:
     def hear(self, news: PoseNews) -> None:
         """Take in a correction. Raises ValueError, saying why, if nothing that was mapped can be corrected by it."""
         if isinstance(news, PosePath):
-            self.pending = of_path(self.trail, news)
-            self._expect(self.pending.last)
+            self._wait_for(of_path(self.trail, news))
             return
         inside = invert(self._offset) @ news.delta @ self._offset  # as the map as it is sees that step
         step = of_step(self.trail, replace(news, delta=inside), self._last_step_ns)
         self._last_step_ns = news.stamp_ns
-        self.pending = step if self.pending is None else joined(step, self.pending)
-        self._expect(self.pending.last)
+        self._wait_for(step if self.pending is None else joined(step, self.pending))
 
     def state(self) -> State:
         """Return the way taken and what is to be corrected; frames whose instances may still come are left out."""
@@ -83,14 +82,15 @@ class Corrector:
 
     def begins_ns(self) -> int | None:
         """Return the stamp from which on the map is to be made anew; None: it lies well."""
-        return None if self.pending is None else self.pending.begins_ns()
+        return self._begins_ns
 
     def done(self, correction: Correction) -> None:
         """The map was made anew with this correction: it lies there from now on."""
         deltas = correction.at(self.trail.stamps_ns, self.trail.positions)
         if self.pending is not None:
             rest = self.pending.after(correction)
-            self.pending = rest if rest.begins_ns() is not None else None
+            self._begins_ns = rest.begins_ns()
+            self.pending = None if self._begins_ns is None else rest
         self.trail.move(deltas)
         self._last = None if self._last is None else correction.last @ self._last
         undone = invert(correction.last)
@@ -100,7 +100,9 @@ class Corrector:
         if small(self._offset):
             self._offset = np.eye(4)
 
-    def _expect(self, offset: F64) -> None:
+    def _wait_for(self, correction: Correction) -> None:
+        offset = correction.last
+        self.pending, self._begins_ns = correction, correction.begins_ns()
         self._awaited = None if small(invert(self._offset) @ offset) else offset
 
     def _choose_offset(self, T: F64) -> None:

@@ -6,6 +6,8 @@ mapped and then removed would stay for ever: ``carve`` visits the allocated bloc
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import open3d as o3d
 import open3d.core as o3c
@@ -84,6 +86,11 @@ class Fusion:
     def __len__(self) -> int:
         """Number of blocks allocated."""
         return int(self._grid.hashmap().size())
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the blocks in use: distance, weight and colour as float32."""
+        return len(self) * self.config.block_voxels**3 * 5 * 4
 
     def integrate(self, frame: Frame) -> None:
         """Fuse one frame. Frames without any valid depth change nothing."""
@@ -192,8 +199,8 @@ class Fusion:
         values = self._grid.attribute("weight")
         values *= factor
 
-    def restore(self, state: State) -> None:
-        """Forget what there is and take over what ``state`` returned."""
+    def restore(self, state: State, rest: Callable[[], None] = lambda: None) -> None:
+        """Forget what there is and take over what ``state`` returned. rest: called between short steps."""
         coords = np.ascontiguousarray(state["blocks"], dtype=np.int32)
         self.reset(len(coords) + len(coords) // 4)
         put(self, state, _REMEMBERED)
@@ -208,6 +215,7 @@ class Fusion:
             self._scatter("tsdf", where, state["tsdf"][rows, ..., None] / np.float32(_TSDF_STEPS))
             self._scatter("weight", where, state["weight"][rows, ..., None].astype(np.float32))
             self._scatter("color", where, state["color"][rows].astype(np.float32))
+            rest()
 
     def inside_counts(self, coords: I32) -> tuple[I64, I64]:
         """Return how many voxels of each block (N,) lie inside of things, and how many are known at all."""

@@ -31,6 +31,11 @@ class GrowingGrid:
     def __getitem__(self, name: str) -> np.ndarray:
         return self._layers[name]
 
+    @property
+    def size_bytes(self) -> int:
+        """Of all layers."""
+        return sum(layer.nbytes for layer in self._layers.values())
+
     def fill(self, name: str) -> Any:
         """Return the value of an unknown cell."""
         return self._spec[name][2]

@@ -63,6 +63,11 @@ class Past:
         self.corrector.restore(state["corrector"])
         self._memories = [Memory(stamp_ns, copied(objects.state()))]
 
+    def sizes_bytes(self) -> dict[str, int]:
+        """Return how much memory anchors and memories of objects take."""
+        memories = sum(v.nbytes for m in list(self._memories) for v in m.objects["voxels"].values())
+        return {"anchors": self.anchors.size_bytes, "memories": memories}
+
     def hear(self, news: PoseNews) -> None:
         """Take in a correction of earlier poses. Raises ValueError if it corrects nothing that was mapped."""
         self.corrector.hear(news)

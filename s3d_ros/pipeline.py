@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,10 +206,11 @@ class Pipeline:
             "picture": None if (bev := self.scene().bev) is None else bev.color,  # for people: it is drawn anew
         }
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: State, rest: Callable[[], None] = lambda: None, *, draw: bool = True) -> None:
         """Replace the map by what ``state`` returned, and draw it. Where the robot is, the next frame tells.
 
         Raises ConfigError where the config's values don't fit the map; the present map then stays.
+        rest: called between short steps, where another thread wants to run.
         """
         up = np.array(state["up"], np.float64)
         self._check(state["config"], up)
@@ -220,16 +221,28 @@ class Pipeline:
         self._first_ns, self._carved = state["first_ns"], state["carved"]
         for name in _CLOCKS:
             getattr(self, name).last_ns = state["due_ns"][name.lstrip("_")]
-        self.fusion.restore(state["fusion"])
+        self.fusion.restore(state["fusion"], rest)
         self.objects.restore(state["objects"])
         self.objects.up = self.up
         self.views.restore(state["views"])
         self.bev.restore(state["bev"], self.up)
-        self.bev.update(self.surface.update())
+        if draw:
+            for _ in self.drawing():
+                rest()
         if self.past is not None and state["past"]:
             self.past.restore(state["past"], state["stamp_ns"], self.objects)
         self._scenes.go_on_after(state["map_version"])
         self._snap(None, state["stamp_ns"])
+
+    def drawing(self) -> Iterator[None]:
+        """Bring surface and bird's-eye view up to date, a short step each."""
+        self.surface.collect()
+        while self.surface.has_work:
+            self.bev.note(self.surface.step())
+            yield
+        while self.bev.has_work:
+            self.bev.step()
+            yield
 
     def _check(self, made_with: Mapping[str, Any], up: F64) -> None:
         for key, value, _ in self.config.flat():
@@ -253,6 +266,17 @@ class Pipeline:
             setattr(other, name, mine)
         self._scenes.take_over(other.scene())
         self._chores = self._work()
+
+    def sizes_bytes(self) -> dict[str, int]:
+        """Return how much memory each part of the map takes. From any thread."""
+        sizes = {
+            "fusion": self.fusion.size_bytes,
+            "surface": self.surface.size_bytes,
+            "objects": self.objects.tracks.voxels.size_bytes,
+            "bev": self.bev.size_bytes,
+            "views": self.views.size_bytes,
+        }
+        return sizes if self.past is None else sizes | self.past.sizes_bytes()
 
     def scene(self) -> Scene:
         """Return the newest version of the scene."""

@@ -7,7 +7,7 @@ are seen again. What comes out is a pipeline that the one that maps can take ove
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,10 +63,10 @@ class Refusion:
         return {"pipeline": self.pipeline.state(), "sights": self.sights, "last_ns": self.last_ns}
 
     @classmethod
-    def resumed(cls, config: Config, up: F64, state: State) -> Refusion:
-        """Go on with what ``state`` returned."""
+    def resumed(cls, config: Config, up: F64, state: State, rest: Callable[[], None] = lambda: None) -> Refusion:
+        """Go on with what ``state`` returned; ``drawing`` is left to be done. rest: called between short steps."""
         made = cls(config, up, None)
-        made.pipeline.restore(state["pipeline"])
+        made.pipeline.restore(state["pipeline"], rest, draw=False)
         made.sights, made.last_ns = state["sights"], state["last_ns"]
         made._remembers = made._settled = True
         return made
@@ -78,6 +78,10 @@ class Refusion:
             self.pipeline.fusion.scale_weights(_WEIGHT)
         if not self._remembers:
             self._remember()
+
+    def drawing(self) -> Iterator[None]:
+        """Bring surface and bird's-eye view up to date, a short step each."""
+        return self.pipeline.drawing()
 
     def _remember(self) -> None:
         """From here on the objects are those of the memory."""

@@ -25,6 +25,7 @@ class Surface:
         self._extracted: dict[int, tuple[int, int]] = {}  # voxels inside of things, and known ones, back then
         self._points: dict[int, F32] = {}
         self._colors: dict[int, U8] = {}
+        self._count = 0  # points in all
         self._waiting: I32 = np.zeros((0, 3), np.int32)
 
     def update(self) -> list[int]:
@@ -51,6 +52,11 @@ class Surface:
     def has_work(self) -> bool:
         """Whether a ``step`` has anything to do."""
         return len(self._waiting) > 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Of points and colours."""
+        return self._count * (3 * 4 + 3)
 
     def step(self) -> list[int]:
         """Extract some of the waiting blocks, a few milliseconds' work; return their keys."""
@@ -125,6 +131,7 @@ class Surface:
         all_points = np.concatenate(points)[order]
         all_colors = np.clip(np.concatenate(colors)[order] + 0.5, 0, 255).astype(np.uint8)
         for key, (start, end) in zip(keys, itertools.pairwise(split.tolist()), strict=True):
+            self._count += end - start - len(self._points.get(key, ()))
             if start == end:
                 self._points.pop(key, None)
                 self._colors.pop(key, None)

@@ -66,6 +66,11 @@ class ViewSelector:
         self._add(_View(view, points, seen))
         return True
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the images, and of the points that they show."""
+        return sum(len(v.frame.jpeg) + v.points.xyz.nbytes + v.points.pixels.nbytes for v in list(self._views))
+
     def state(self) -> State:
         """Return the view frames by age, each with the points that it shows."""
         return {**taken(self, _REMEMBERED), "views": [_view_state(view) for view in self._views]}

@@ -35,6 +35,11 @@ class OwnedVoxels:
         self._sights = np.zeros((capacity, 2), np.float32)  # for the owner, against it
         self._size = 0
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the voxels in use."""
+        return len(self) * sum(values.nbytes // len(values) for values in self._arrays().values())
+
     def __len__(self) -> int:
         return self._size
 

@@ -29,7 +29,7 @@ class FakePipeline:
     """Remembers what it was given; blocks, or fails, when told to."""
 
     def __init__(self) -> None:
-        self.up, self.times, self.fusion = UP, StageTimes(), []
+        self.up, self.times, self.fusion, self.past = UP, StageTimes(), [], None
         self.seen: list[tuple[int, bool, Instances | None]] = []
         self.go = threading.Event()
         self.go.set()
@@ -45,6 +45,9 @@ class FakePipeline:
             raise RuntimeError(f"frame {frame.index} is broken")
         self.seen.append((frame.index, is_new, instances))
         return FrameResult(frame.index, frame.stamp_ns, {})
+
+    def sizes_bytes(self) -> dict[str, int]:
+        return {"fusion": 3_000_000}
 
     def scene(self) -> Scene:
         return Scene(3 + self.finished, 0, "map", UP)

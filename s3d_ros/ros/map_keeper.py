@@ -20,6 +20,7 @@ from s3d_ros.ros.save_process import SaveProcess
 from s3d_ros.srv import LoadMap, SaveMap
 
 _LAST_SAVE_S = 20.0  # at the end the node waits so long for its map
+_REST_S = 0.004  # between two steps of loading: Python runs one thread at a time
 _NO_DIRECTORY = "name a directory in the request, or set the parameter map_directory"
 Done = Callable[[tuple[bool, str]], None]
 
@@ -109,7 +110,7 @@ class MapKeeper:
         try:
             folder = newest_map(directory)
             loaded = Pipeline(self._pipeline.config)
-            loaded.restore(read_map(directory))
+            loaded.restore(read_map(directory), lambda: time.sleep(_REST_S))
         except (MapFileError, ConfigError) as error:
             done((False, str(error)))
         except Exception as error:  # whatever those files hold: the present map stays, and the asker is told

@@ -21,6 +21,7 @@ from s3d_ros.ros.map_keeper import MapKeeper
 from s3d_ros.ros.mapping_worker import MappingWorker
 from s3d_ros.ros.node_parameters import ANSWERER, CONVERTER, MAPPER
 from s3d_ros.ros.publishing import ScenePublisher
+from s3d_ros.ros.refusion_process import RefusionProcess
 from s3d_ros.ros.running import Heartbeat, run, soon, steady_timer
 from s3d_ros.ros.segment_process import SegmentProcess
 from s3d_ros.ros.status import Status
@@ -39,6 +40,7 @@ class MapperNode(Node):
         if values["load_at_start"]:
             self._keeper.load_at_start()
         self._segmenting = self._make_segmenting(config)
+        self._remaking = RefusionProcess(config, self._on_trouble)
         self._worker = MappingWorker(
             # A detector's first instances may come after their frame: it has to be remembered already.
             FrameAssembler(
@@ -51,6 +53,7 @@ class MapperNode(Node):
             on_fault=self._on_fault,
             segmenter=self._segmenting,
             saver=self._keeper.saver,
+            remaker=self._remaking,
             max_late_frames=values["max_late_frames"],
             instances_timeout_s=values["instances_timeout_s"] if config.segment.segmenter == "auto" else None,
             has_detector=lambda: self._inputs.has_publisher(Role.INSTANCES),
@@ -79,13 +82,14 @@ class MapperNode(Node):
         """End the mapping thread and the processes; with autosave, save the map."""
         self._worker.close()
         self._keeper.close()
+        self._remaking.close()
         if self._segmenting is not None:
             self._segmenting.close()
 
     def _make_segmenting(self, config: Config) -> SegmentProcess | None:
         if config.segment.segmenter not in ("auto", "geometric"):
             return None
-        process = SegmentProcess(config.segment, lambda text: self.get_logger().error(text, throttle_duration_sec=5.0))
+        process = SegmentProcess(config.segment, self._on_trouble)
         process.start()  # so that it is there when the first frame is
         return process
 
@@ -93,6 +97,9 @@ class MapperNode(Node):
         if is_new and self._worker.counts["fused"] == 1:
             self.get_logger().info("the first frame is in the map")
         self._publisher.publish(frame, result, is_new, self._pipeline)
+
+    def _on_trouble(self, text: str) -> None:
+        self.get_logger().error(text, throttle_duration_sec=5.0)
 
     def _on_fault(self, error: BaseException) -> None:
         text = f"left out a frame: {type(error).__name__}: {error}"

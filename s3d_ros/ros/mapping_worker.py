@@ -16,7 +16,8 @@ from typing import Any, Protocol
 from s3d_ros.frames import FrameAssembler
 from s3d_ros.messages import IMAGES, MessageRouter, Role
 from s3d_ros.pipeline import FrameResult, Pipeline
-from s3d_ros.types import Arrival, Frame, Instances
+from s3d_ros.ros.refusion_process import RefusionProcess
+from s3d_ros.types import Arrival, Frame, Instances, PoseNews
 
 MAX_IMAGES = 240  # that wait to be paired: two seconds of three streams at 30 Hz, with room
 SETTLE_S = 1.0  # without a new frame: the map is brought up to date, as at the end of a recording
@@ -74,6 +75,7 @@ class MappingWorker:
         on_fault: Callable[[BaseException], None],
         segmenter: DepthSegmenter | None = None,
         saver: MapSaver | None = None,
+        remaker: RefusionProcess | None = None,
         max_late_frames: int = 4,
         instances_timeout_s: float | None = None,
         has_detector: Callable[[], bool] = lambda: True,
@@ -84,11 +86,13 @@ class MappingWorker:
         """
         self.assembler = assembler
         self.pipeline = pipeline
-        self.counts: Counter[str] = Counter()  # fused, segmented, late, overrun, failed
+        self.counts: Counter[str] = Counter()  # fused, segmented, late, overrun, failed, corrections, remade
         self.busy_s = 0.0
         self._router = MessageRouter(assembler)
         self._on_frame, self._on_fault = on_frame, on_fault
         self._segmenter, self._saver = segmenter, saver
+        self._segmenter = segmenter
+        self._remaker = remaker
         self._max_late = max_late_frames
         self._timeout_s, self._has_detector = instances_timeout_s, has_detector
         self._given_at = time.monotonic()
@@ -99,6 +103,7 @@ class MappingWorker:
         self._stopping = False
         self._ready: deque[Arrival] = deque()
         self._left_out: deque[int] = deque(maxlen=1000)  # frames whose late instances are of no use
+        self._newest_frame: Frame | None = None
         self._unsettled: Frame | None = None  # the last new frame, until the map was brought up to date after it
         self._mapped_at = 0.0
         self._newest = self._forgotten = -1  # indices of frames: the newest, and that at the last reset
@@ -170,6 +175,7 @@ class MappingWorker:
             if self._segmenter is not None and (found := self._segmenter.take()) is not None:
                 self.counts["segmented"] += 1
                 self._guarded(self._map, *found, False)
+            self._guarded(self._remake)
             if self._unsettled is not None and time.monotonic() - self._mapped_at > SETTLE_S:
                 frame, self._unsettled = self._unsettled, None
                 self._guarded(self._settle, frame)
@@ -180,11 +186,32 @@ class MappingWorker:
         self._left_out.extend(a.frame.index for a in self._ready)
         self._ready.clear()
         self._forgotten = self._newest
-        self._unsettled = None
+        self._unsettled = self._newest_frame = None
+        if self._remaker is not None:
+            self._remaker.cancel()
         if self._segmenter is not None:
             self._segmenter.clear()
         change()
         on_done()
+
+    def _remake(self) -> None:
+        """Have the map made anew where poses were corrected, and go on with it once it is there."""
+        past = self.pipeline.past
+        if self._remaker is None or past is None or (self._saver is not None and self._saver.is_copying):
+            return
+        if (made := self._remaker.take()) is not None:
+            self.pipeline.replace_by(*made)
+            self.counts["remade"] += 1
+            self._unsettled = self._newest_frame  # told at once where no frames come
+        if not self._remaker.is_busy and (remaking := past.wanted()) is not None:
+            self._remaker.begin(past, remaking, self.pipeline.up)
+
+    def _correct(self, news: PoseNews) -> None:
+        self.counts["corrections"] += 1
+        try:
+            self.pipeline.correct(news)
+        except ValueError as error:
+            self.assembler.tally.drop("path_invalid", error)
 
     def _settle(self, frame: Frame) -> None:
         version = self.pipeline.scene().map_version
@@ -199,6 +226,8 @@ class MappingWorker:
             self._router.feed(role, msg)
         with self.pipeline.times.measure("pair"):
             self._ready.extend(self.assembler.pop())
+        for news in self.assembler.take_pose_news():
+            self._guarded(self._correct, news)
         waiting = sum(a.is_new for a in self._ready)
         while waiting > self._max_late:
             oldest = self._ready.popleft()
@@ -215,6 +244,7 @@ class MappingWorker:
         if is_new:
             self.counts["fused"] += 1
             self._unsettled, self._mapped_at = frame, time.monotonic()
+            self._newest_frame = frame
         if is_new and instances is None and self._segmenter is not None and self._nobody_gives():
             self._segmenter.offer(frame, self.pipeline.up)
         with self.pipeline.times.measure("publish"):

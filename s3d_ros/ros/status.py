@@ -66,12 +66,19 @@ class Status:
     def _sizes(self) -> dict[str, str]:
         pipeline = self._worker.pipeline
         scene = pipeline.scene()
+        sizes = pipeline.sizes_bytes()
         return {
             "map/version": str(scene.map_version),
             "map/objects": str(len(scene.objects)),
             "map/view_frames": str(len(scene.views)),
             "map/floor_area_m2": f"{scene.floor_area_m2:.1f}",
             "map/blocks": str(len(pipeline.fusion)),
+            "map/anchors": str(0 if pipeline.past is None else len(pipeline.past.anchors)),
+            "map/mb": f"{sum(sizes.values()) / 1e6:.1f}",
+            "map/mb_per_m2": f"{sum(sizes.values()) / 1e6 / max(scene.floor_area_m2, 1.0):.2f}",
+            **{f"map/mb/{part}": f"{size / 1e6:.1f}" for part, size in sizes.items()},
+            "corrections": str(self._worker.counts["corrections"]),
+            "remade": str(self._worker.counts["remade"]),
             "segmented": str(self._worker.counts["segmented"]),
             "memory/resident_mb": f"{_resident_mb():.0f}",
             "memory/peak_mb": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}",
