@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,11 +184,12 @@ class Pipeline:
             self._snap(last_frame)
         return self.scene()
 
-    def state(self, surface: State | None = None) -> State:
+    def state(self, leave_out: Container[str] = ()) -> State:
         """Return all that makes the map: a state of each stage, see ``state``. Good until the next frame.
 
-        surface: the state of ``fusion``, where that was taken already; it takes the longest by far.
+        leave_out: stages whose state was taken already: "fusion" takes the longest by far, then "past".
         """
+        past = None if self.past is None or "past" in leave_out else self.past.state()
         return {
             "config": {key: value for key, value, _ in self.config.flat() if key in _MUST_AGREE},
             "up": self.up.tolist(),
@@ -198,11 +199,11 @@ class Pipeline:
             "map_version": self.scene().map_version,
             "due_ns": {name.lstrip("_"): getattr(self, name).last_ns for name in _CLOCKS},
             "carved": self._carved,
-            "fusion": self.fusion.state() if surface is None else surface,
+            "fusion": None if "fusion" in leave_out else self.fusion.state(),
             "objects": self.objects.state(),
             "bev": self.bev.state(),
             "views": self.views.state(),
-            "past": None if self.past is None else self.past.state(),
+            "past": past,
             "picture": None if (bev := self.scene().bev) is None else bev.color,  # for people: it is drawn anew
         }
 

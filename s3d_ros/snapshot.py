@@ -8,6 +8,7 @@ file: /dev/shm may be small (64 MiB in Docker), and of a process that is killed 
 from __future__ import annotations
 
 import os
+import pickle
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 from s3d_ros.state import State, joined
 
 if TYPE_CHECKING:
+    from s3d_ros.anchors import Anchor
     from s3d_ros.pipeline import Pipeline  # the process that reads a copy needs no Open3D
 
 _BLOCKS_AT_ONCE = 128
@@ -70,7 +72,7 @@ class Memory:
             return copy
         if isinstance(value, Mapping):
             return {k: self.add(v) for k, v in value.items()}
-        return [self.add(v) for v in value] if isinstance(value, list) else value
+        return [self.add(v) for v in value] if _holds_dicts(value) else value
 
     def take(self, value: Any) -> Any:
         """Return what was given to ``add``, from what it returned."""
@@ -82,7 +84,7 @@ class Memory:
             return out if value.dtype else out.tobytes()
         if isinstance(value, Mapping):
             return {k: self.take(v) for k, v in value.items()}
-        return [self.take(v) for v in value] if isinstance(value, list) else value
+        return [self.take(v) for v in value] if _holds_dicts(value) else value
 
     def close(self) -> None:
         """Let go of the memory; it is freed when the last process did."""
@@ -97,15 +99,18 @@ class Snapshot:
     def __init__(self, pipeline: Pipeline, memory: Memory) -> None:
         self._pipeline, self._memory = pipeline, memory
         self._blocks: list[State] = []
+        self._anchors: dict[int, tuple[Anchor, State]] = {}  # by stamp: what was copied of it
         self._steps = self._copy_ahead()
 
-    def step(self) -> State | None:
-        """Copy some, a few milliseconds' work; with the last step return what ``taken_from`` needs."""
+    def step(self) -> Any:
+        """Copy some, a few milliseconds' work; with the last step return what ``taken_from`` needs, else None."""
         if next(self._steps, _DONE) is not _DONE:
             return None
         fusion = self._pipeline.fusion
         self._blocks.append(self._memory.add(fusion.state(fusion.watch(False))))
-        return {**self._memory.add(self._pipeline.state(surface={})), "fusion": self._blocks}
+        rest = self._memory.add(self._pipeline.state(leave_out=("fusion", "past")))
+        whole = {**rest, "fusion": self._blocks, "past": self._past()}
+        return self._memory.add(pickle.dumps(whole))  # a pipe would hold us up until it is read
 
     def _copy_ahead(self) -> Iterator[None]:
         fusion, memory = self._pipeline.fusion, self._memory
@@ -117,8 +122,14 @@ class Snapshot:
                 yield
             waiting = fusion.watch(True)
         copied = 0
-        for value in self._unchanging():
-            copied += memory.keep(value)
+        for view in self._pipeline.views.state()["views"]:
+            copied += sum(memory.keep(view[name]) for name in ("jpeg", "xyz", "pixels"))
+            if copied > _ROOM_AT_ONCE // 4:
+                copied = 0
+                yield
+        for anchor in () if self._pipeline.past is None else self._pipeline.past.anchors:
+            self._anchors[anchor.stamp_ns] = (anchor, memory.add(anchor.state()))
+            copied += anchor.size_bytes
             if copied > _ROOM_AT_ONCE // 4:
                 copied = 0
                 yield
@@ -127,17 +138,26 @@ class Snapshot:
             memory.reserve(_ROOM_AT_ONCE)
             yield
 
-    def _unchanging(self) -> Iterator[np.ndarray | bytes]:
-        for view in self._pipeline.views.state()["views"]:
-            yield from (view["jpeg"], view["xyz"], view["pixels"])
-        for anchor in () if self._pipeline.past is None else self._pipeline.past.anchors:
-            yield from (v for v in (anchor.color, anchor.depth, anchor.instances) if v is not None)
+    def _past(self) -> State | None:
+        past = self._pipeline.past
+        if past is None:
+            return None
+        rows = []
+        for anchor in past.anchors:  # few are new since they were copied
+            known = self._anchors.get(anchor.stamp_ns)
+            rows.append(known[1] if known and known[0] is anchor else self._memory.add(anchor.state()))
+        return {"anchors": rows, "corrector": self._memory.add(past.corrector.state())}
 
 
-def taken_from(memory: Memory, copied: State) -> State:
+def taken_from(memory: Memory, copied: Any) -> State:
     """Return the pipeline's state from what the last step returned."""
-    state: State = memory.take(copied)
+    state: State = memory.take(pickle.loads(memory.take(copied)))  # our own process wrote it
     return {**state, "fusion": joined(state["fusion"])}
+
+
+def _holds_dicts(value: Any) -> bool:
+    """Whether there may be arrays in it: in states, lists of numbers hold none."""
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
 
 
 def _new_memory() -> int:

@@ -97,6 +97,7 @@ def test_with_autosave_the_next_mapper_goes_on(camera, frames: Walk, tmp_path: P
         before = ids(rig)
         wait_for(lambda: newest_map(tmp_path / "map") is not None, 15, "the first autosave")
         rig.walk(count=3)
+        rig.wait_count("frames_fused", 43)
         assert process.stop(signal.SIGTERM) == 0
         assert "Traceback" not in process.said()
     assert {o["id"] for o in read_map(tmp_path / "map")["objects"]["objects"] if o["id"]} == set(before.values())

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from s3d_ros.mapfile import MapFileError, check_target, write_map
 from s3d_ros.snapshot import Memory, Snapshot, taken_from
-from s3d_ros.state import State
 
 if TYPE_CHECKING:
     from s3d_ros.pipeline import Pipeline  # the process itself needs no Open3D
@@ -129,7 +128,6 @@ class SaveProcess:
 
 def _work(pipe: Connection, memory: Memory) -> tuple[bool, str]:
     directory: Path
-    state: State
     directory, copied = pipe.recv()
     state = taken_from(memory, copied)
     memory.close()
