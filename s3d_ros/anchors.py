@@ -16,6 +16,7 @@ import numpy as np
 
 from s3d_ros.config import AnchorsConfig
 from s3d_ros.correction import Correction
+from s3d_ros.state import State
 from s3d_ros.trail import distance
 from s3d_ros.types import F64, Frame, Instances, Intrinsics
 
@@ -50,6 +51,20 @@ class Anchor:
     @property
     def size_bytes(self) -> int:
         return len(self.color) + len(self.depth) + len(self.instances or b"") + 500
+
+    def state(self) -> State:
+        """Return it as plain values; the images stay encoded."""
+        base = None if self.T_map_base is None else self.T_map_base.tolist()
+        plain = {"intrinsics": vars(self.intrinsics), "T_map_camera": self.T_map_camera.tolist(), "T_map_base": base}
+        return {**{k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}, **plain}
+
+    @classmethod
+    def restored(cls, state: State) -> Anchor:
+        """Make one of what ``state`` returned."""
+        base = None if state["T_map_base"] is None else np.array(state["T_map_base"], np.float64)
+        values: State = {k: tuple(v) if isinstance(v, list) else v for k, v in state.items()}
+        values |= {"T_map_camera": np.array(state["T_map_camera"], np.float64), "T_map_base": base}
+        return cls(**{**values, "intrinsics": Intrinsics(**state["intrinsics"])})
 
     def unpack(self) -> tuple[Frame, Instances | None]:
         """Return the frame, at half resolution, and its instances."""

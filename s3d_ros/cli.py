@@ -118,13 +118,27 @@ def replay(
     rendered: Annotated[
         bool, typer.Option("--rendered", help="note what the map shows in each frame, for `s3d evaluate`")
     ] = False,
+    map_from: Annotated[
+        Path | None, typer.Option("--map", metavar="DIR", help="go on with a map that was saved")
+    ] = None,
+    map_to: Annotated[Path | None, typer.Option("--save-map", metavar="DIR", help="folder to save the map in")] = None,
 ) -> None:
     """Map a recording: objects, cloud, bird's-eye view, answers and a report page in RUN."""
     made, names = _config(config, set_), _topics(topic)  # before the import, which takes seconds
     from s3d_ros.offline.replay import replay as run
 
     with _progress("mapping", "frames") as progress:
-        scene = run(path, out, made, questions=questions, topics=names, rendered=rendered, progress=progress)
+        scene = run(
+            path,
+            out,
+            made,
+            questions=questions,
+            topics=names,
+            rendered=rendered,
+            map_from=map_from,
+            map_to=map_to,
+            progress=progress,
+        )
     _tell_run(out, scene)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from s3d_ros.correction import SMALLEST_M, SMALLEST_RAD, Correction, nearer, of_path, of_step
 from s3d_ros.geometry import invert
+from s3d_ros.state import State
 from s3d_ros.trail import Trail, distance
 from s3d_ros.types import F64, Frame, PoseNews, PosePath
 
@@ -60,6 +61,25 @@ class Corrector:
         self._last_step_ns = news.stamp_ns
         self._wait_for(step if self.pending is None else joined(step, self.pending))
 
+    def state(self) -> State:
+        """Return the way taken and what is to be corrected; frames whose instances may still come are left out."""
+        return {
+            "trail": self.trail.state(),
+            "pending": None if self.pending is None else dict(vars(self.pending)),
+            **{name: _plain(getattr(self, f"_{name}")) for name in ("offset", "awaited", "last")},
+            "last_step_ns": self._last_step_ns,
+        }
+
+    def restore(self, state: State) -> None:
+        """Take over what ``state`` returned."""
+        self.trail.restore(state["trail"])
+        self.pending = None if state["pending"] is None else Correction(**state["pending"])
+        self._offset = np.array(state["offset"], np.float64)
+        self._awaited, self._last = (
+            None if state[name] is None else np.array(state[name], np.float64) for name in ("awaited", "last")
+        )
+        self._placed, self._last_step_ns = OrderedDict(), state["last_step_ns"]
+
     def begins_ns(self) -> int | None:
         """Return the stamp from which on the map is to be made anew; None: it lies well."""
         return self._begins_ns
@@ -104,3 +124,7 @@ def small(T: F64) -> bool:
     """Whether a motion (4, 4) is too small to matter."""
     moved, turned = distance(np.eye(4), T)
     return moved < SMALLEST_M and turned < SMALLEST_RAD
+
+
+def _plain(T: F64 | None) -> list[list[float]] | None:
+    return None if T is None else T.tolist()

@@ -6,7 +6,7 @@ mapped and then removed would stay for ever: ``carve`` visits the allocated bloc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import open3d as o3d
@@ -14,7 +14,7 @@ import open3d.core as o3c
 
 from s3d_ros.config import FusionConfig
 from s3d_ros.geometry import invert
-from s3d_ros.state import State, put, taken
+from s3d_ros.state import State, joined, put, taken
 from s3d_ros.tiles import TileIndex, block_keys
 from s3d_ros.types import F32, I32, I64, U8, Bools, Frame
 from s3d_ros.visibility import EmptySpace
@@ -26,6 +26,7 @@ DEPTH_SCALE = 1000.0
 _TSDF_STEPS = 32767.0
 _MOST_WEIGHT = 60000.0
 _AT_ONCE = 256  # blocks
+_ATTRIBUTES = ("tsdf", "weight", "color")
 _REMEMBERED = ("_last_ns", "_turn")
 
 # Where a block is probed for being seen through, in units of its edge: its corners and its middle.
@@ -49,21 +50,38 @@ class Fusion:
 
     def reset(self, blocks: int = 0) -> None:
         """Forget everything; there is room for so many blocks at once."""
-        single = o3c.float32
-        self._grid = o3d.t.geometry.VoxelBlockGrid(
-            ("tsdf", "weight", "color"),
-            (single, single, single),
-            (o3c.SizeVector((1,)), o3c.SizeVector((1,)), o3c.SizeVector((3,))),
-            self.config.voxel_size_m,
-            self.config.block_voxels,
-            max(self.config.initial_blocks, blocks),
-            self._device,
-        )
+        self._grid = self._new_grid(max(self.config.initial_blocks, blocks))
         self.index = TileIndex(self.block_m)
         self._dirty: set[int] = set()
         self._watched: set[int] | None = None
         self._last_ns: int | None = None
         self._turn = 0
+
+    def _new_grid(self, capacity: int) -> o3d.t.geometry.VoxelBlockGrid:
+        return o3d.t.geometry.VoxelBlockGrid(
+            _ATTRIBUTES,
+            (o3c.float32,) * 3,
+            (o3c.SizeVector((1,)), o3c.SizeVector((1,)), o3c.SizeVector((3,))),
+            self.config.voxel_size_m,
+            self.config.block_voxels,
+            capacity,
+            self._device,
+        )
+
+    def _make_room(self, blocks: int) -> None:
+        """Double the grid if so many more blocks might not fit. Open3D does so by itself, in ten times the time."""
+        capacity = int(self._grid.hashmap().capacity())
+        if len(self) + blocks <= capacity:
+            return
+        old, self._grid = self._grid, self._new_grid(max(2 * capacity, len(self) + blocks))
+        for part in _parts(self.index.all()):
+            keys = o3c.Tensor.from_numpy(part).to(self._device)
+            slots, _ = old.hashmap().find(keys)
+            from_slots = slots.cpu().numpy().astype(np.int64)
+            slots, _ = self._grid.hashmap().activate(keys)
+            to_slots = slots.cpu().numpy().astype(np.int64)
+            for name in _ATTRIBUTES:
+                self._scatter(name, to_slots, self._gather(name, from_slots, old))
 
     def __len__(self) -> int:
         """Number of blocks allocated."""
@@ -92,6 +110,7 @@ class Fusion:
             if not turn.any():
                 return
             blocks, coords = blocks[o3c.Tensor.from_numpy(turn).to(self._device)], coords[turn]
+        self._make_room(len(blocks))
         self._grid.integrate(blocks, depth, color.to(self._device), K, T_camera_map, DEPTH_SCALE, max_m, trunc)
         self.index.add(coords)
         self._note(coords)
@@ -155,7 +174,7 @@ class Fusion:
     def state(self, coords: I32 | None = None) -> State:
         """Return blocks (N, 3), all if None, with int16 distances, float16 weights and uint8 colours: 3.5 kB a block.
 
-        Fusing the blocks of a part after another gives the state of all: see ``joined``.
+        States of parts make that of all: see ``joined``.
         """
         if coords is None:
             parts = [self.state(part) for part in _parts(self.index.all())]
@@ -183,7 +202,7 @@ class Fusion:
     def restore(self, state: State, rest: Callable[[], None] = lambda: None) -> None:
         """Forget what there is and take over what ``state`` returned. rest: called between short steps."""
         coords = np.ascontiguousarray(state["blocks"], dtype=np.int32)
-        self.reset(len(coords))
+        self.reset(len(coords) + len(coords) // 4)
         put(self, state, _REMEMBERED)
         self.index.add(coords)
         self._dirty = set(block_keys(coords).tolist())
@@ -207,6 +226,8 @@ class Fusion:
 
     def slots(self, coords: I32) -> I64:
         """Return where blocks (N, 3) are kept, (N,), -1 for those not allocated; good until the next ``integrate``."""
+        if not len(coords):  # Open3D refuses to look for nothing
+            return np.zeros(0, np.int64)
         keys = o3c.Tensor.from_numpy(np.ascontiguousarray(coords, dtype=np.int32)).to(self._device)
         slots, found = self._grid.hashmap().find(keys)
         return np.where(found.cpu().numpy(), slots.cpu().numpy().astype(np.int64), -1)
@@ -244,8 +265,8 @@ class Fusion:
         z, y, x = np.meshgrid(*[np.arange(b, dtype=np.float32)] * 3, indexing="ij")
         return np.stack([x, y, z], axis=-1).reshape(-1, 3) * np.float32(self.config.voxel_size_m)
 
-    def _gather(self, name: str, slots: I64) -> F32:
-        values = self._grid.attribute(name)
+    def _gather(self, name: str, slots: I64, grid: o3d.t.geometry.VoxelBlockGrid | None = None) -> F32:
+        values = (self._grid if grid is None else grid).attribute(name)
         if self._device.get_type() == o3c.Device.DeviceType.CPU:
             return values.numpy()[slots]
         return values[o3c.Tensor.from_numpy(slots).to(self._device)].cpu().numpy()
@@ -256,14 +277,6 @@ class Fusion:
             values.numpy()[slots] = data  # shares memory
         else:
             values[o3c.Tensor.from_numpy(slots).to(self._device)] = o3c.Tensor.from_numpy(data).to(self._device)
-
-
-def joined(parts: Sequence[State]) -> State:
-    """Return one state of several of the same fusion, each holding some blocks; of a block the last one counts."""
-    whole = {k: np.concatenate([p[k] for p in parts]) for k in ("blocks", "tsdf", "weight", "color")}
-    last = len(whole["blocks"]) - 1 - np.unique(block_keys(whole["blocks"])[::-1], return_index=True)[1]
-    last.sort()
-    return {**parts[-1], **{k: v if len(last) == len(v) else v[last] for k, v in whole.items()}}
 
 
 def _parts(coords: I32) -> list[I32]:

@@ -58,6 +58,16 @@ class Past:
         memories = sum(v.nbytes for m in list(self._memories) for v in m.objects["voxels"].values())
         return {"anchors": self.anchors.size_bytes, "memories": memories}
 
+    def state(self) -> State:
+        """Return the anchors and the way taken. Objects as they were are left out: all anchors will be seen again."""
+        return {"anchors": [a.state() for a in self.anchors], "corrector": self.corrector.state()}
+
+    def restore(self, state: State, stamp_ns: int, objects: ObjectMap) -> None:
+        """Take over what ``state`` returned; ``objects`` are restored already, and were so at a stamp."""
+        self.anchors.restore(Anchor.restored(a) for a in state["anchors"])
+        self.corrector.restore(state["corrector"])
+        self._memories = [Memory(stamp_ns, copied(objects.state()))]
+
     def hear(self, news: PoseNews) -> None:
         """Take in a correction of earlier poses. Raises ValueError if it corrects nothing that was mapped."""
         self.corrector.hear(news)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from s3d_ros.anchors import Anchor
 from s3d_ros.bev import BevMap
-from s3d_ros.config import Config
+from s3d_ros.config import Config, ConfigError
 from s3d_ros.fusion import Fusion
 from s3d_ros.lifting import lift
 from s3d_ros.objects import ObjectMap
@@ -33,6 +34,11 @@ _CARVE_PARTS = 2  # so that no frame waits for all of it
 _STEP_NS = 33_000_000
 _MOST_STEPS = 30
 _MARKING_STEPS, _VIEWS_MARKED_AT_ONCE = 4, 2
+# A map goes on only with the same values of these
+_MUST_AGREE = (
+    *("map.frame_id", "fusion.voxel_size_m", "fusion.block_voxels", "fusion.truncation_voxels"),
+    *("objects.voxel_size_m", "bev.resolution_m"),
+)
 # What makes a map, and what is due when in it
 _STAGES = (
     "past",
@@ -184,7 +190,7 @@ class Pipeline:
         surface: the state of ``fusion``, where that was taken already; it takes the longest by far.
         """
         return {
-            "frame_id": self.config.map.frame_id,
+            "config": {key: value for key, value, _ in self.config.flat() if key in _MUST_AGREE},
             "up": self.up.tolist(),
             "up_is_settled": self._up_finder is None,
             "first_ns": self._first_ns,
@@ -196,6 +202,8 @@ class Pipeline:
             "objects": self.objects.state(),
             "bev": self.bev.state(),
             "views": self.views.state(),
+            "past": None if self.past is None else self.past.state(),
+            "picture": None if (bev := self.scene().bev) is None else bev.color,  # for people: it is drawn anew
         }
 
     def restore(self, state: State, rest: Callable[[], None] = lambda: None, *, draw: bool = True) -> None:
@@ -203,10 +211,12 @@ class Pipeline:
 
         rest: called between short steps, where another thread wants to run.
 
-        The stages' configs must be those that the state was made with: see ``mapfile.check``.
+        Raises ConfigError where the config's values don't fit the map; the present map then stays.
         """
+        up = np.array(state["up"], np.float64)
+        self._check(state["config"], up)
         self.reset()
-        self.up = np.array(state["up"], np.float64)
+        self.up = up
         if state["up_is_settled"]:
             self._up_finder = None
         self._first_ns, self._carved = state["first_ns"], state["carved"]
@@ -219,13 +229,31 @@ class Pipeline:
         self.bev.restore(state["bev"], self.up)
         if draw:
             self.bev.update(self.surface.update())
+        if self.past is not None and state["past"]:
+            self.past.restore(state["past"], state["stamp_ns"], self.objects)
         self._scenes.go_on_after(state["map_version"])
         self._snap(None, state["stamp_ns"])
 
+    def _check(self, made_with: Mapping[str, Any], up: F64) -> None:
+        for key, value, _ in self.config.flat():
+            if key in _MUST_AGREE and made_with.get(key) != value:
+                raise ConfigError(
+                    f"the map was made with {key} = {made_with.get(key)!r}, but it is set to {value!r} now: set it as "
+                    "it was, or make a new map"
+                )
+        known_up = parse_up(self.config.map.up)
+        if known_up is not None and known_up @ up < _UP_CHANGE:
+            text = ",".join(f"{v:.4g}" for v in up)
+            raise ConfigError(
+                f'in the map up is {text}, but map.up is set to {self.config.map.up!r}: set it to "{text}"'
+            )
+
     def take_over(self, other: Pipeline) -> None:
-        """Replace the map by another pipeline's, which must not be used any longer. Takes no time."""
+        """Replace the map by another pipeline's. Takes no time: the other is left with this one's, to be forgotten."""
         for name in (*_STAGES, *_CLOCKS):
+            mine = getattr(self, name)
             setattr(self, name, getattr(other, name))
+            setattr(other, name, mine)
         self._scenes.take_over(other.scene())
         self._chores = self._work()
 

@@ -6,10 +6,12 @@ they are good until its next frame. A stage that is given a state takes copies.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+
+from s3d_ros.tiles import block_keys
 
 State = dict[str, Any]
 
@@ -23,6 +25,14 @@ def put(thing: object, state: State, names: Iterable[str]) -> None:
     """Set the attributes of these names to what ``taken`` returned."""
     for name in names:
         setattr(thing, name, state[name.lstrip("_")])
+
+
+def joined(parts: Sequence[State]) -> State:
+    """Return one state of several of a ``Fusion``, each holding some blocks; of a block the last one counts."""
+    whole = {k: np.concatenate([p[k] for p in parts]) for k in ("blocks", "tsdf", "weight", "color")}
+    last = len(whole["blocks"]) - 1 - np.unique(block_keys(whole["blocks"])[::-1], return_index=True)[1]
+    last.sort()
+    return {**parts[-1], **{k: v if len(last) == len(v) else v[last] for k, v in whole.items()}}
 
 
 def _plain(value: Any) -> Any:

@@ -102,7 +102,7 @@ class Tracks:
         return {
             **taken(self, _REMEMBERED),
             "merged": [[old, new] for old, new in self.merged.items()],
-            "tracks": [track.remembered() for track in self],
+            "objects": [track.remembered() for track in self],
             "voxels": self.voxels.state(),
             "pairs": self.pairs.state(),
         }
@@ -115,11 +115,11 @@ class Tracks:
         self.pairs.restore(state["pairs"])
         owner = self.voxels.owner[: len(self.voxels)]
         order = np.argsort(owner, kind="stable")
-        slots = [t["slot"] for t in state["tracks"]]
+        slots = [t["slot"] for t in state["objects"]]
         first, last = (np.searchsorted(owner[order], slots, side) for side in ("left", "right"))
         self._by_slot = {
             t["slot"]: Track.restored(t, order[a:b])
-            for t, a, b in zip(state["tracks"], first.tolist(), last.tolist(), strict=True)
+            for t, a, b in zip(state["objects"], first.tolist(), last.tolist(), strict=True)
         }
         self._changed, self._removed = set(), []
 

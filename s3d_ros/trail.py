@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
+from s3d_ros.state import State
 from s3d_ros.types import F64, I64
 
 _NS = 1e9
@@ -61,6 +62,17 @@ class Trail:
         known, poses = self.stamps_ns, self._poses[: self._size]
         stamps = np.clip(stamps_ns, known[0], known[-1])
         return _matrices(*interpolated(known, poses[:, :3], Rotation.from_quat(poses[:, 3:]), stamps))
+
+    def state(self) -> State:
+        """Return stamps (N,) and poses (N, 7): position and quaternion xyzw."""
+        return {"stamps_ns": self.stamps_ns, "poses": self._poses[: self._size]}
+
+    def restore(self, state: State) -> None:
+        """Take over what ``state`` returned; where the camera was between then and now is not known."""
+        self._size, self._previous = len(state["stamps_ns"]), None
+        room = np.zeros(max(1024 - self._size, 0), np.int64)
+        self._stamps = np.concatenate([state["stamps_ns"], room])
+        self._poses = np.concatenate([state["poses"], np.zeros((len(room), 7))])
 
     def jumps(self) -> I64:
         """Return the stamps (J,) of the first poses after a jump."""

@@ -235,6 +235,27 @@ def test_from_a_layout_to_a_scored_run(tmp_path: Path):
     assert (out / "report.html").stat().st_size > 50_000
 
 
+def test_a_saved_map_goes_on_in_the_next_replay(tmp_path: Path):
+    assert run("simulate", "office", "--out", tmp_path / "bag", "--size", "160x120", "--limit", 6).exit_code == 0
+    coarse = ("--set", "fusion.voxel_size_m=0.04")
+    things = []
+    for name, more in (("first", ("--save-map", tmp_path / "map")), ("second", ("--map", tmp_path / "map"))):
+        result = run("replay", tmp_path / "bag", "--out", tmp_path / name, *coarse, *more)
+        assert result.exit_code == 0, result.output
+        things.append(
+            {o["id"]: o["label"] for o in json.loads((tmp_path / name / "objects.json").read_text())["objects"]}
+        )
+    assert things[0] and things[0].items() <= things[1].items(), "seen a second time, they are the same"
+    rows = [json.loads(line) for line in (tmp_path / "second" / "tracks.jsonl").read_text().splitlines()]
+    assert rows[0]["instances"] and all(i["id"] in things[0] for i in rows[0]["instances"]), (
+        "known from the first frame on"
+    )
+    out = ("replay", tmp_path / "bag", "--out", tmp_path / "third")
+    assert "fusion.voxel_size_m = 0.04, but it is set to 0.02 now" in complaint(*out, "--map", tmp_path / "map")
+    assert "holds no map" in complaint(*out, "--map", tmp_path / "nowhere")
+    assert "holds other things" in complaint(*out, "--save-map", tmp_path)
+
+
 def test_questions_are_written_without_their_answers(tmp_path: Path):
     write_truth(tmp_path / "truth.json")
     out, key = tmp_path / "q.json", tmp_path / "k.json"

@@ -11,6 +11,7 @@ from typing import Any
 
 from s3d_ros.answer.geometric import GeometricAnswerer
 from s3d_ros.config import Config
+from s3d_ros.mapfile import check_target, read_map, write_map
 from s3d_ros.offline.answers import answer_all, read_questions
 from s3d_ros.offline.recording import Recording, RecordingError, TopicNames, open_recording
 from s3d_ros.offline.rendered import RenderedWriter
@@ -31,18 +32,23 @@ def replay(
     questions: Path | None = None,
     topics: TopicNames | None = None,
     rendered: bool = False,
+    map_from: Path | None = None,
+    map_to: Path | None = None,
     progress: Progress | None = None,
 ) -> Scene:
     """Run a recording (rosbag2 or dataset folder) through the pipeline; write the run; return the last scene.
 
     rendered: also note what the map shows in each frame, for ``s3d evaluate``.
+    map_from, map_to: a saved map to go on with, and a directory to save the map in at the end.
     Raises RecordingError when there is nothing that can be mapped in it, RunError when ``out`` is in use,
-    QuestionsError for a bad questions file, ConfigError.
+    QuestionsError for a bad questions file, MapFileError, ConfigError.
     """
     config = config or Config()
     asked = read_questions(questions) if questions else []
     recording = open_recording(path, config.frames, topics)
-    return run_recording(recording, out, config, asked=asked, rendered=rendered, progress=progress)
+    return run_recording(
+        recording, out, config, asked=asked, rendered=rendered, map_from=map_from, map_to=map_to, progress=progress
+    )
 
 
 def run_recording(
@@ -52,12 +58,18 @@ def run_recording(
     *,
     asked: list[tuple[str, Question]] | None = None,
     rendered: bool = False,
+    map_from: Path | None = None,
+    map_to: Path | None = None,
     progress: Progress | None = None,
 ) -> Scene:
     """As ``replay``, for a recording that is open."""
     if config.map.up == "default" and not recording.z_up:
         config = config.with_values({"map.up": "auto"})
     pipeline = Pipeline(config, make_segmenter(config.segment, recording.has_instances))
+    if map_to is not None:
+        check_target(map_to)  # now, and not when all is done
+    if map_from is not None:
+        pipeline.restore(read_map(map_from))
     writer = RunWriter(out)
     shown = RenderedWriter(out, config.objects.stride) if rendered else None
     started = time.perf_counter()
@@ -85,6 +97,8 @@ def run_recording(
     for news in recording.late_news:
         _correct(pipeline, news)
     scene = pipeline.finish(last)
+    if map_to is not None:
+        write_map(map_to, pipeline.state())
     report = _report(pipeline, recording, frames, per_frame_s, time.perf_counter() - started, scene, last)
     points, colors = pipeline.fusion.extract()
     writer.finish(scene, points, colors, report, ids=pipeline.objects.ids_at(points))

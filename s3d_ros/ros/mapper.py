@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
-from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 import s3d_ros.ros.cores  # noqa: F401  before Open3D
@@ -17,11 +17,12 @@ from s3d_ros.messages import Role
 from s3d_ros.pipeline import FrameResult, Pipeline
 from s3d_ros.ros import params, qos
 from s3d_ros.ros.inputs import Inputs
+from s3d_ros.ros.map_keeper import MapKeeper
 from s3d_ros.ros.mapping_worker import MappingWorker
 from s3d_ros.ros.node_parameters import ANSWERER, CONVERTER, MAPPER
 from s3d_ros.ros.publishing import ScenePublisher
 from s3d_ros.ros.refusion_process import RefusionProcess
-from s3d_ros.ros.running import Heartbeat, run, steady_timer
+from s3d_ros.ros.running import Heartbeat, run, soon, steady_timer
 from s3d_ros.ros.segment_process import SegmentProcess
 from s3d_ros.ros.status import Status
 from s3d_ros.types import Frame
@@ -35,6 +36,9 @@ class MapperNode(Node):
         config, values = params.declare(self, MAPPER, (*ANSWERER, *CONVERTER))
         self._pipeline = Pipeline(config)
         self._publisher = ScenePublisher(self, config.views.count, values["cloud_period_s"])
+        self._keeper = MapKeeper(self, self._pipeline, values["map_directory"], values["autosave_period_s"])
+        if values["load_at_start"]:
+            self._keeper.load_at_start()
         self._segmenting = self._make_segmenting(config)
         self._remaking = RefusionProcess(config, self._on_trouble)
         self._worker = MappingWorker(
@@ -49,6 +53,7 @@ class MapperNode(Node):
             on_fault=self._on_fault,
             segmenter=self._segmenting,
             remaker=self._remaking,
+            saver=self._keeper.saver,
             max_late_frames=values["max_late_frames"],
             instances_timeout_s=values["instances_timeout_s"] if config.segment.segmenter == "auto" else None,
             has_detector=lambda: self._inputs.has_publisher(Role.INSTANCES),
@@ -65,16 +70,19 @@ class MapperNode(Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATUS)
         self.heartbeat = Heartbeat(self)
         steady_timer(self, 1.0, self._on_timer)
-        self.create_service(Trigger, "reset", self._on_reset, callback_group=ReentrantCallbackGroup())
-        self._publisher.start_map(self._pipeline.scene())
+        together = ReentrantCallbackGroup()  # they wait for the mapping thread
+        self.create_service(Trigger, "reset", self._on_reset, callback_group=together)
+        self._keeper.serve(self._worker, self._start_map, together)
+        self._start_map()
         self._worker.start()
         topics = ", ".join(sorted(set(self._inputs.topics.values())))
         self.get_logger().info(f"waiting for images and poses on {topics}")
 
     def close(self) -> None:
-        """End the mapping thread and the segmenting process."""
+        """End the mapping thread and the processes; with autosave, save the map."""
         self._worker.close()
         self._remaking.close()
+        self._keeper.close()
         if self._segmenting is not None:
             self._segmenting.close()
 
@@ -97,7 +105,11 @@ class MapperNode(Node):
         text = f"left out a frame: {type(error).__name__}: {error}"
         self.get_logger().error(text, throttle_duration_sec=5.0)
 
+    def _start_map(self) -> None:
+        self._publisher.start_map(self._pipeline.scene())
+
     def _on_timer(self) -> None:
+        self._keeper.autosave()
         values, warnings = self._status.report()
         for line in warnings:
             self.get_logger().warning(line)
@@ -115,16 +127,14 @@ class MapperNode(Node):
         self._diagnostics.publish(message)
 
     async def _on_reset(self, request: Any, response: Any) -> Any:
-        done: Future = Future()
+        def start(done: Callable[[None], None]) -> None:
+            def on_forgotten() -> None:
+                self._start_map()
+                done(None)
 
-        def on_done() -> None:
-            self._publisher.start_map(self._pipeline.scene())
-            done.set_result(None)
-            if self.executor is not None:
-                self.executor.wake()
+            self._worker.reset(on_forgotten)
 
-        self._worker.reset(on_done)
-        await done
+        await soon(self, start)
         self.get_logger().info("the map was reset")
         response.success, response.message = True, "the map is empty; object IDs start anew with another map_id"
         return response

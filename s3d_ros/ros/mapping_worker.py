@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from s3d_ros.frames import FrameAssembler
@@ -41,6 +42,23 @@ class DepthSegmenter(Protocol):
         """Leave out what waits."""
 
 
+class MapSaver(Protocol):
+    """Saves maps beside the pipeline; see ``save_process``."""
+
+    @property
+    def is_copying(self) -> bool:
+        """Whether ``step`` has something to do at once."""
+
+    def save(self, directory: Path, on_saved: Callable[[bool, str], None]) -> None:
+        """Save the map."""
+
+    def step(self) -> None:
+        """Go on with it."""
+
+    def finish_copy(self) -> None:
+        """Copy the rest: another map comes."""
+
+
 class MappingWorker:
     """Owns assembler and pipeline: nobody else touches them.
 
@@ -57,6 +75,7 @@ class MappingWorker:
         on_fault: Callable[[BaseException], None],
         segmenter: DepthSegmenter | None = None,
         remaker: RefusionProcess | None = None,
+        saver: MapSaver | None = None,
         max_late_frames: int = 4,
         instances_timeout_s: float | None = None,
         has_detector: Callable[[], bool] = lambda: True,
@@ -71,13 +90,12 @@ class MappingWorker:
         self.busy_s = 0.0
         self._router = MessageRouter(assembler)
         self._on_frame, self._on_fault = on_frame, on_fault
-        self._segmenter = segmenter
-        self._remaker = remaker
+        self._segmenter, self._saver, self._remaker = segmenter, saver, remaker
         self._max_late = max_late_frames
         self._timeout_s, self._has_detector = instances_timeout_s, has_detector
         self._given_at = time.monotonic()
         self._inbox: deque[tuple[Role, Any]] = deque()
-        self._resets: deque[Callable[[], None]] = deque()
+        self._tasks: deque[Callable[[], None]] = deque()  # to be done between two frames
         self._images = 0
         self._news = threading.Condition()
         self._stopping = False
@@ -114,22 +132,38 @@ class MappingWorker:
 
     def reset(self, on_done: Callable[[], None]) -> None:
         """Have the map forgotten by the thread, between two frames; ``on_done`` is called there."""
+        self._between_frames(lambda: self._change_map(self.pipeline.reset, on_done))
+
+    def replace(self, other: Pipeline, on_done: Callable[[], None]) -> None:
+        """Have the map replaced by another pipeline's, between two frames; ``on_done`` is called in the thread."""
+        self._between_frames(lambda: self._change_map(lambda: self.pipeline.take_over(other), on_done))
+
+    def save(self, directory: Path, on_saved: Callable[[bool, str], None]) -> None:
+        """Have the map saved; ``on_saved`` is told in the thread whether it is on the disk, and what is said of it."""
+        assert self._saver is not None
+        save = self._saver.save
+        self._between_frames(lambda: save(directory, on_saved))
+
+    def _between_frames(self, task: Callable[[], None]) -> None:
         with self._news:
-            self._resets.append(on_done)
+            self._tasks.append(task)
             self._news.notify()
 
     def _run(self) -> None:
         while True:
             with self._news:
-                if not (self._inbox or self._resets or self._ready or self._stopping):
+                copying = self._saver is not None and self._saver.is_copying
+                if not (self._inbox or self._tasks or self._ready or self._stopping or copying):
                     self._news.wait(IDLE_S)
                 if self._stopping:
                     return
                 messages, self._inbox = self._inbox, deque()
-                resets, self._resets = self._resets, deque()
+                tasks, self._tasks = self._tasks, deque()
                 self._images = 0
-            for on_done in resets:
-                self._guarded(self._forget, on_done)
+            for task in tasks:
+                self._guarded(task)
+            if self._saver is not None:
+                self._guarded(self._saver.step)
             self._guarded(self._pair, messages)
             if self._ready:
                 start = time.perf_counter()
@@ -144,7 +178,9 @@ class MappingWorker:
                 frame, self._unsettled = self._unsettled, None
                 self._guarded(self._settle, frame)
 
-    def _forget(self, on_done: Callable[[], None]) -> None:
+    def _change_map(self, change: Callable[[], None], on_done: Callable[[], None]) -> None:
+        if self._saver is not None:
+            self._saver.finish_copy()
         self._left_out.extend(a.frame.index for a in self._ready)
         self._ready.clear()
         self._forgotten = self._newest
@@ -153,7 +189,7 @@ class MappingWorker:
             self._remaker.cancel()
         if self._segmenter is not None:
             self._segmenter.clear()
-        self.pipeline.reset()
+        change()
         on_done()
 
     def _remake(self) -> None:

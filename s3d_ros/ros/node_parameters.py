@@ -12,6 +12,9 @@ MAPPER = (
     ),
     NodeParameter("max_late_frames", 10, "frames that wait for the pipeline at most; the oldest goes first", 1, 1000),
     NodeParameter("cloud_period_s", 2.0, "the cloud is sent at most this often, while somebody listens", 0.1, 3600),
+    NodeParameter("map_directory", "", "folder that the map is kept in; empty: none"),
+    NodeParameter("load_at_start", True, "go on with the map in map_directory, if there is one"),
+    NodeParameter("autosave_period_s", 0.0, "the map is saved so often, and at the end; 0: only when asked", 0, 86400),
     NodeParameter("instances_timeout_s", 3.0, "segmenter auto: so long without instances, depth is segmented", 0, 3600),
 )
 

@@ -45,12 +45,15 @@ class ScenePublisher:
         self._bev_stamp_ns = 0
 
     def start_map(self, scene: Scene) -> None:
-        """Tell that a new, empty map begins."""
+        """Tell that another map begins: an empty one, or one that was loaded."""
         self.map_id = max(time.time_ns(), self.map_id + 1)
         self._revisions, self._bev, self._bev_stamp_ns = {}, None, 0
         self._views.keep_only(())
         self._markers_version = -1
-        self._full.publish(conversions.objects_msg(scene, self.map_id))
+        if scene.bev is None:
+            self._full.publish(conversions.objects_msg(scene, self.map_id))
+        else:
+            self._publish_version(scene)
 
     def publish(self, frame: Frame, result: FrameResult, is_new: bool, pipeline: Pipeline) -> None:
         """Publish what a frame, or its late instances, brought."""

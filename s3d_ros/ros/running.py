@@ -14,11 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from rclpy.node import Node
+    from rclpy.task import Future
     from rclpy.timer import Timer
+
+T = TypeVar("T")
 
 PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"
 SHARED_MEMORY = Path("/dev/shm")
@@ -49,6 +52,21 @@ def steady_timer(node: Node, period_s: float, callback: Callable[[], object]) ->
     from rclpy.clock import Clock, ClockType
 
     return node.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+
+def soon(node: Node, start: Callable[[Callable[[T], None]], object]) -> Future[T]:
+    """Return what a callback can await. start: is given what is to be called, from any thread, with the result."""
+    from rclpy.task import Future
+
+    future: Future[T] = Future()
+
+    def done(result: T) -> None:
+        future.set_result(result)
+        if node.executor is not None:
+            node.executor.wake()
+
+    start(done)
+    return future
 
 
 class Heartbeat:
@@ -96,6 +114,7 @@ def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) 
     from rclpy.signals import SignalHandlerOptions
 
     from s3d_ros.config import ConfigError
+    from s3d_ros.mapfile import MapFileError
 
     sys.setswitchinterval(float(os.environ.get("SWI", "0.005")))
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -113,7 +132,7 @@ def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) 
             executor.spin_once()
         node.get_logger().info("stopping")
         return 0
-    except ConfigError as error:
+    except (ConfigError, MapFileError) as error:
         rclpy.logging.get_logger("s3d").fatal(f"{error}")
         return 2
     finally:
