@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from s3d_ros.boxes import fit_box
 from s3d_ros.evidence import VIEWS, ByView
 from s3d_ros.lifting import LiftedPoints
+from s3d_ros.looks import BINS
 from s3d_ros.types import F64, I64, ObjectState, OrientedBox, SceneObject
 from s3d_ros.visibility import EmptySpace
 from s3d_ros.voxels import OwnedVoxels
@@ -18,6 +21,14 @@ _LONGEST_STEP_S, _SHORTEST_STEP_S = 0.2, 0.03
 # Voxels with fewer votes than this share of the median, or that were as often seen to be something else, are not of
 # the thing: ragged masks, depth beside an edge.
 _FIRM_VOTES, _FIRM_SUPPORT = 0.25, 0.6
+
+
+@dataclass(frozen=True)
+class Stature:
+    """What an object was: its box, and the number of its voxels."""
+
+    box: OrientedBox
+    voxels: int
 
 
 class Track:
@@ -37,6 +48,8 @@ class Track:
         self.box: OrientedBox | None = None
         self.box_ns = 0
         self.box_is_old = True
+        self.looks: F64 = np.zeros(BINS)  # its colours (looks.py)
+        self.stature: Stature | None = None  # what it was before its place began to be seen empty
         self.whole, self.parted = ByView(), ByView()  # how long one mask showed all of it, and how long several parts
         self._evidence: dict[str, ByView] = {}
         self._voxels: list[I64] = []
@@ -58,6 +71,7 @@ class Track:
         """Count one sight of ``pixels`` pixels under a label ("" unknown)."""
         step_s = self.step_s(points.stamp_ns)
         self.last_sight_ns = points.stamp_ns
+        self.stature = None
         self.pixels += pixels
         self.observations += 1
         self.box_is_old = True
@@ -106,7 +120,7 @@ class Track:
                 (votes >= _FIRM_VOTES * np.median(votes)) & (support >= min(_FIRM_SUPPORT, np.median(support)))
             ]
             self.box = fit_box(field.positions(firm), field.counts(firm), field.voxel_m, up)
-            if self.id:
+            if self.id and self.state is ObjectState.TENTATIVE:
                 self.state = ObjectState.CONFIRMED
         self.box_is_old, self.box_ns = False, now_ns
         return self.box is not None
@@ -140,6 +154,7 @@ class Track:
         self.whole.absorb(other.whole)
         self.parted.absorb(other.parted)
         self.observations += other.observations
+        self.looks = self.looks + other.looks
         for name, seen in other._evidence.items():
             self._evidence.setdefault(name, ByView()).absorb(seen)
         self.label = next(iter(self.label_scores()), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,7 +102,7 @@ def walks(world: World, trajectory: Trajectory, options: SimulateConfig, seed: i
     first_id = max((t.id for t in world.things), default=0) + 1
     cuts = [0, *([trajectory.pause[0]] if trajectory.pause else []), len(trajectory)]
     found: list[Passer] = []
-    for a, b in zip(cuts, cuts[1:], strict=False):
+    for a, b in itertools.pairwise(cuts):
         for k in range(options.people):
             low, high = (a + (b - a) * (k + share) / options.people for share in (0.0, 0.85))
             way = _crossing(space, trajectory, (int(low), int(high)), (a, b), rng)
