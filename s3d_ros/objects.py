@@ -27,7 +27,7 @@ from s3d_ros.timing import Periodic
 from s3d_ros.track import Track
 from s3d_ros.tracks import Tracks
 from s3d_ros.types import F32, F64, I32, Frame, Instances, ObjectState, SceneObject
-from s3d_ros.vacancy import look
+from s3d_ros.vacancy import look, unlike
 from s3d_ros.visibility import EmptySpace
 from s3d_ros.voxels import NOBODY
 
@@ -35,6 +35,7 @@ _PART_SHARE = 0.75
 _DOUBT = 1.0  # votes
 _ACCUMULATE_S = 0.09
 _BOXES_AT_ONCE = 2
+_FLAT_PERIOD_S = 0.15
 _SURE_SHARE = 0.6  # of the labels that say so
 _LABEL_BONUS = 0.1  # label evidence helps a match, it never gates one
 
@@ -53,6 +54,7 @@ class ObjectMap:
         self._accumulating = Periodic(_ACCUMULATE_S)
         self.movements = Movements(self.config.gone_memory_s)
         self._transient = labels_of(self.config.transient_labels)
+        self._looked_ns = 0
         self._gone: list[SceneObject] = []
         self.passing: list[int] = []  # numbers of the instances of the last frame that only pass through
 
@@ -79,6 +81,7 @@ class ObjectMap:
         self._accumulate(seen, matched)
         weigh_merges(self.tracks, seen, matched, steps_s)
         note_apart(self.tracks, seen, matched, steps_s)
+        self._look_at_flat(frame, matched)
         for track in matched.values():
             track.last_seen_ns = points.stamp_ns
         ids = {int(seen.numbers[row]): track for row, track in matched.items()}
@@ -139,15 +142,24 @@ class ObjectMap:
 
     @staticmethod
     def _note_looks(frame: Frame, seen: Seen, matched: dict[int, Track]) -> None:
-        """Count the colours under each mask; every sight counts alike."""
+        """Count the colours under each mask, every sight alike."""
         u, v = seen.points.pixels.T
-        under = np.flatnonzero(seen.row_of_point >= 0)
-        bins = bins_of(frame.color[v[under], u[under]])
-        counts = np.bincount(seen.row_of_point[under] * BINS + bins, minlength=len(seen.numbers) * BINS)
+        bins, under = bins_of(frame.color[v, u]), seen.row_of_point >= 0
+        counts = np.bincount(seen.row_of_point[under] * BINS + bins[under], minlength=len(seen.numbers) * BINS)
         for row, track in matched.items():
             if seen.large[row]:
                 mine = counts[row * BINS : (row + 1) * BINS]
                 track.looks = track.looks + mine / max(mine.sum(), 1)
+
+    def _look_at_flat(self, frame: Frame, matched: dict[int, Track]) -> None:
+        """Let go of flat things whose place looks different now."""
+        since_s = (frame.stamp_ns - self._looked_ns) / 1e9
+        if since_s < _FLAT_PERIOD_S:
+            return
+        self._looked_ns = frame.stamp_ns
+        for track in unlike(frame, matched.values(), self.tracks, self.up, min(since_s, 2 * _FLAT_PERIOD_S)):
+            self.tracks.drop(track)
+            self._tell_gone(track, frame.stamp_ns)
 
     def _leave_out_passing(self, seen: Seen, matched: dict[int, Track]) -> None:
         """Note which instances only pass through; what was public before its label was known is public no longer."""
@@ -197,13 +209,16 @@ class ObjectMap:
 
         An object is gone when its place is seen empty. It is remembered, and told of once.
         """
-        now_ns, unseen = empty.frame.stamp_ns, [np.zeros((0, 3), np.float32)]
+        unseen = [np.zeros((0, 3), np.float32)]
         for track, points in look(self.tracks, empty):
             unseen.append(points)
-            if track.public:
-                self.movements.remember(track, now_ns)
-                self._gone.append(replace(track.snapshot(), state=ObjectState.GONE))
+            self._tell_gone(track, empty.frame.stamp_ns)
         return np.concatenate(unseen)
+
+    def _tell_gone(self, track: Track, now_ns: int) -> None:
+        if track.public:
+            self.movements.remember(track, now_ns)
+            self._gone.append(replace(track.snapshot(), state=ObjectState.GONE))
 
     def refresh(self, now_ns: int, everything: bool = False) -> tuple[tuple[SceneObject, ...], tuple[int, ...]]:
         """Fit the boxes of changed objects anew, drop stale tentative ones; return (changed, removed IDs).

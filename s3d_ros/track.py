@@ -49,6 +49,7 @@ class Track:
         self.box_ns = 0
         self.box_is_old = True
         self.looks: F64 = np.zeros(BINS)  # its colours (looks.py)
+        self.unlike = ByView()  # how long its place showed other colours
         self.stature: Stature | None = None  # what it was before its place began to be seen empty
         self.whole, self.parted = ByView(), ByView()  # how long one mask showed all of it, and how long several parts
         self._evidence: dict[str, ByView] = {}
@@ -72,6 +73,8 @@ class Track:
         step_s = self.step_s(points.stamp_ns)
         self.last_sight_ns = points.stamp_ns
         self.stature = None
+        if self.unlike.seconds:
+            self.unlike = ByView()
         self.pixels += pixels
         self.observations += 1
         self.box_is_old = True

@@ -20,6 +20,7 @@ from scipy.spatial import cKDTree
 
 from s3d_ros.config import Config
 from s3d_ros.geometry import inside_box
+from s3d_ros.offline import suite
 from s3d_ros.offline.recording import open_recording
 from s3d_ros.offline.simulate import SimulateConfig, simulate
 from s3d_ros.offline.truth import Truth, load_truth
@@ -32,6 +33,8 @@ _MARGIN_M = 0.04  # nearer to something else, a point may be that thing's
 _NEAR_M = 0.3  # a moved object is recognised when its box's middle comes so near
 _LOOKED_SHARE = 0.5  # of a thing's points that must be seen through for its place to be looked at
 _GHOST_M = 0.1  # a point is on no true surface, where so far from the nearest 5 cm of it
+_LEFT = ("points", "bev", "grid", "voxels")
+_FPS, _CHANGED, _PEOPLE = 5.0, 0.2, 2
 LIMITS = {"noticed": 0.9, "untouched_gone": 0.01, "left": 0.02}
 
 
@@ -189,27 +192,44 @@ def total(places: Iterable[dict[str, Any]]) -> dict[str, Any]:
         "person_points": sum(p["people"]["points"] for p in places),
         "passes": sum(p["people"]["passes"] for p in places),
     }
-    for what in ("points", "bev", "grid", "voxels"):
+    for what in _LEFT:
         before, after = (sum(r[f"{what}_{when}"] for r in looked) for when in ("before", "after"))
         out[f"{what}_left"] = after / max(before, 1)
     return out
 
 
-def run_changes(layouts: Sequence[Path], work: Path, noise: str, console: Console) -> dict[str, Any]:
-    """Simulate two visits to each layout, map them, and show what was noticed."""
+def run_changes(rooms: Sequence[suite.Place], work: Path, noise: str, console: Console) -> dict[str, Any]:
+    """Simulate two visits to each room, map them, and show what was noticed; ``changes.json`` in ``work``.
+
+    A recording that is there already is not made again; it takes about a gigabyte.
+    """
     options = SimulateConfig(
-        fps=5.0, changed_share=0.2, people=2, compression="zstd", twins=noise in ("detector", "all")
+        fps=_FPS, changed_share=_CHANGED, people=_PEOPLE, compression="zstd", twins=noise in ("detector", "all")
     )
     places = []
-    for layout in layouts:
-        bag = work / f"{layout.stem}-{noise}"
+    for room in rooms:
+        bag = work / f"{room.name}-{noise}"
         if not (bag / "truth.json").exists():
-            simulate([layout], bag, noise=noise, options=options)
-        places.append(measure_changes(bag))
-        console.print(f"{layout.stem}: {json.dumps(total(places[-1:]))}")
+            console.print(f"{room.name}: simulating two visits")
+            simulate(room.layouts, bag, noise=noise, options=options)
+        places.append({**measure_changes(bag), "name": room.name})
+        console.print(f"{room.name}: {json.dumps(total(places[-1:]))}", soft_wrap=True)
     figures = total(places)
     show(figures, console)
-    return {"noise": noise, "places": places, "total": figures}
+    result = {"noise": noise, "places": places, "total": figures, "holds": holds(figures)}
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "changes.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return result
+
+
+def holds(figures: dict[str, Any]) -> bool:
+    """Whether all limits hold."""
+    left = [figures[f"{what}_left"] for what in _LEFT]
+    return bool(
+        figures["noticed"] >= LIMITS["noticed"]
+        and figures["untouched_gone"] <= LIMITS["untouched_gone"]
+        and max(left) <= LIMITS["left"]
+    )
 
 
 def show(figures: dict[str, Any], console: Console) -> None:
