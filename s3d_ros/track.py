@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from s3d_ros.boxes import fit_box
 from s3d_ros.evidence import VIEWS, ByView
 from s3d_ros.lifting import LiftedPoints
+from s3d_ros.looks import BINS
 from s3d_ros.state import State, put, taken
 from s3d_ros.types import F64, I64, ObjectState, OrientedBox, SceneObject
 from s3d_ros.visibility import EmptySpace
@@ -26,6 +29,14 @@ _REMEMBERED = (
 )
 
 
+@dataclass(frozen=True)
+class Stature:
+    """What an object was: its box, and the number of its voxels."""
+
+    box: OrientedBox
+    voxels: int
+
+
 class Track:
     """One object, tentative (id 0) or confirmed. ``slot`` is its number as an owner of voxels."""
 
@@ -43,6 +54,9 @@ class Track:
         self.box: OrientedBox | None = None
         self.box_ns = 0
         self.box_is_old = True
+        self.looks: F64 = np.zeros(BINS)  # its colours (looks.py)
+        self.unlike = ByView()  # how long its place showed other colours
+        self.stature: Stature | None = None  # what it was before its place began to be seen empty
         self.whole, self.parted = ByView(), ByView()  # how long one mask showed all of it, and how long several parts
         self._evidence: dict[str, ByView] = {}
         self._voxels: list[I64] = []
@@ -66,6 +80,9 @@ class Track:
         self.last_sight_ns = points.stamp_ns
         if not self.id:  # a clock that went back: a bag that loops, a map that was loaded
             self.first_sight_ns = min(self.first_sight_ns, points.stamp_ns)
+        self.stature = None
+        if self.unlike.seconds:
+            self.unlike = ByView()
         self.pixels += pixels
         self.observations += 1
         self.box_is_old = True
@@ -118,7 +135,7 @@ class Track:
                 (votes >= _FIRM_VOTES * np.median(votes)) & (support >= min(_FIRM_SUPPORT, np.median(support)))
             ]
             self.box = fit_box(field.positions(firm), field.counts(firm), field.voxel_m, up)
-            if self.id:
+            if self.id and self.state is ObjectState.TENTATIVE:
                 self.state = ObjectState.CONFIRMED
         self.box_is_old, self.box_ns = False, now_ns
         return self.box is not None
@@ -152,6 +169,7 @@ class Track:
         self.whole.absorb(other.whole)
         self.parted.absorb(other.parted)
         self.observations += other.observations
+        self.looks = self.looks + other.looks
         for name, seen in other._evidence.items():
             self._evidence.setdefault(name, ByView()).absorb(seen)
         self.label = next(iter(self.label_scores()), "")
@@ -163,7 +181,10 @@ class Track:
         return {
             **taken(self, _REMEMBERED),
             "state": self.state.name,
-            "box": None if self.box is None else {k: v.tolist() for k, v in vars(self.box).items()},
+            "box": None if self.box is None else _box_state(self.box),
+            "looks": self.looks.tolist(),
+            "unlike": self.unlike.state(),
+            "stature": None if self.stature is None else [_box_state(self.stature.box), self.stature.voxels],
             "whole": self.whole.state(),
             "parted": self.parted.state(),
             "evidence": {label: seen.state() for label, seen in self._evidence.items()},
@@ -177,7 +198,10 @@ class Track:
         made.aliases = list(made.aliases)
         made.state = ObjectState[state["state"]]
         if state["box"] is not None:
-            made.box = OrientedBox(**{k: np.array(v, np.float64) for k, v in state["box"].items()})
+            made.box = _box_of(state["box"])
+        made.looks, made.unlike = np.array(state["looks"], np.float64), ByView.restored(state["unlike"])
+        if state["stature"] is not None:
+            made.stature = Stature(_box_of(state["stature"][0]), int(state["stature"][1]))
         made.whole, made.parted = ByView.restored(state["whole"]), ByView.restored(state["parted"])
         made._evidence = {label: ByView.restored(seen) for label, seen in state["evidence"].items()}
         made._voxels = [voxels] if len(voxels) or made.most_voxels else []
@@ -199,3 +223,11 @@ class Track:
             last_seen_ns=self.last_sight_ns,
             observations=self.observations,
         )
+
+
+def _box_state(box: OrientedBox) -> State:
+    return {k: v.tolist() for k, v in vars(box).items()}
+
+
+def _box_of(state: State) -> OrientedBox:
+    return OrientedBox(**{k: np.array(v, np.float64) for k, v in state.items()})
