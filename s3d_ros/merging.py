@@ -17,6 +17,7 @@ _COVER = 0.7
 _UNNAMED_S, _LIKE_S, _UNLIKE_S = 0.3, 1.0, 2.5
 _EVIDENCE = {"weight": 2.0, "long_s": 4.0, "times": 5.0}
 _SEEN_APART_S, _NEAR_M = 0.05, 0.1
+_NO_ERROR_S = 3.5  # so long no split mask lasts
 _TOUCHING_M, _TOUCHING_AFTER_S = 0.03, 2.0
 
 
@@ -61,9 +62,14 @@ def note_apart(tracks: Tracks, seen: Seen, matched: dict[int, Track], steps_s: d
     reach = np.array([0.0 if b is None else np.linalg.norm(b.size) / 2 for b in boxes])
     distance = np.linalg.norm(centers[:, None] - centers[None], axis=2)
     close |= (distance < reach[:, None] + reach[None] + _NEAR_M) & known[:, None] & known[None]
+    parts = {_slots(matched[i], matched[j]) for i, j in seen.continuous if i in matched and j in matched}
     for i, j in np.argwhere(np.triu(close, 1)).tolist():
         a, b = present[i], present[j]
-        tracks.pairs.apart(a.slot, b.slot).add(a.view_from(seen.points.camera), steps_s.get(a.slot, 0.0))
+        apart, step_s = tracks.pairs.apart(a.slot, b.slot), steps_s.get(a.slot, 0.0)
+        if _slots(a, b) in parts:
+            apart.add_weak(step_s)
+        else:
+            apart.add(a.view_from(seen.points.camera), step_s)
 
 
 def merge_touching(tracks: Tracks, track: Track, now_ns: int) -> None:
@@ -82,7 +88,7 @@ def merge_touching(tracks: Tracks, track: Track, now_ns: int) -> None:
         together = tracks.pairs.together(track.slot, other.slot)
         apart = tracks.pairs.apart(track.slot, other.slot)
         touching = box_distance(track.box, other.box)[0] < _TOUCHING_M
-        never_apart = apart.total <= _SEEN_APART_S + 0.2 * together.total
+        never_apart = apart.total <= _SEEN_APART_S + 0.2 * together.total and apart.seconds < _NO_ERROR_S
         if touching and never_apart:
             tracks.merge(track, other)
             if track not in tracks:
@@ -93,3 +99,7 @@ def _after_s(a: Track, b: Track) -> float:
     if not (a.id and b.id and a.label and b.label):
         return _UNNAMED_S
     return _LIKE_S if a.label == b.label else _UNLIKE_S
+
+
+def _slots(a: Track, b: Track) -> tuple[int, int]:
+    return (a.slot, b.slot) if a.slot < b.slot else (b.slot, a.slot)

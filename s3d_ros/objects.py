@@ -30,6 +30,7 @@ _DOUBT = 1.0  # votes
 _ACCUMULATE_S = 0.09
 _BOXES_AT_ONCE = 2
 _GONE_SHARE = 0.2  # of its voxels left: the rest was seen to be empty
+_KNOWN_WHOLE_S = 0.5  # of one mask on all of an object, from one side: there it has no more parts
 _LABEL_BONUS = 0.1  # label evidence helps a match, it never gates one
 
 
@@ -86,8 +87,15 @@ class ObjectMap:
                 matched[row] = found
         for row in np.flatnonzero(seen.large).tolist():
             if row not in matched:
-                matched[row] = self.tracks.new(seen.points.stamp_ns)
+                matched[row] = self._sibling(seen, row, matched) or self.tracks.new(seen.points.stamp_ns)
         return matched
+
+    @staticmethod
+    def _sibling(seen: Seen, row: int, matched: dict[int, Track]) -> Track | None:
+        """Return the object that a new mask is another part of: it goes on where that one's mask ends."""
+        view = {other: track.whole.of(track.view_from(seen.points.camera)) for other, track in matched.items()}
+        found = [r for r in matched if seen.goes_on(row, r) and view[r] < _KNOWN_WHOLE_S]
+        return matched[max(found, key=lambda r: int(seen.overlaps.sizes[r]))] if found else None
 
     @staticmethod
     def _label_bonus(seen: Seen) -> F64:
