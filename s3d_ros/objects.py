@@ -30,6 +30,7 @@ _DOUBT = 1.0  # votes
 _ACCUMULATE_S = 0.09
 _BOXES_AT_ONCE = 2
 _GONE_SHARE = 0.2  # of its voxels left: the rest was seen to be empty
+_NAMED_SOONER = 0.3  # of the time before it is public
 _KNOWN_WHOLE_S = 0.5  # of one mask on all of an object, from one side: there it has no more parts
 _LABEL_BONUS = 0.1  # label evidence helps a match, it never gates one
 
@@ -127,7 +128,9 @@ class ObjectMap:
             counted.add(track.slot)
             pixels = sum(int(seen.overlaps.sizes[r]) for r in matched if matched[r] is track) * area
             track.see(seen.points, int(pixels), seen.labels[row], seen.scores[row])
-            long_enough = track.last_sight_ns - track.first_sight_ns >= self.config.confirm_s * 1e9
+            # A detector that names a thing has looked at more than its outline.
+            after_s = self.config.confirm_s * (_NAMED_SOONER if seen.labels[row] else 1.0)
+            long_enough = track.last_sight_ns - track.first_sight_ns >= after_s * 1e9
             if not track.id and long_enough and track.pixels >= self.config.confirm_pixels:
                 self.tracks.confirm(track)
 
