@@ -20,6 +20,25 @@ _LONGEST_STEP_S, _SHORTEST_STEP_S = 0.2, 0.03
 _FIRM_VOTES, _FIRM_SUPPORT = 0.25, 0.6
 
 
+# Out of reach of depth, but in the room: how far away a thing may be that is seen without.
+_FAR_M = np.array([4.5, 5.5, 7.0, 9.0, 12.0])
+
+
+class Bearing:
+    """Where a thing was last seen that has no depth: camera (3,), unit vector (3,), radius of its mask in radians."""
+
+    def __init__(self, camera: F64, direction: F64, radius: float) -> None:
+        self.camera, self.direction, self.radius = camera, direction, radius
+
+    def off(self, camera: F64, direction: F64) -> float:
+        """Return the angle in radians that a thing seen along ``direction`` from elsewhere is off, at best."""
+        to = self.camera + _FAR_M[:, None] * self.direction - camera
+        # between the distances, too: the nearest point of the arc that they make
+        fine = np.concatenate([to, (to[1:] + to[:-1]) / 2])
+        fine /= np.maximum(np.linalg.norm(fine, axis=1, keepdims=True), 1e-6)
+        return float(np.arccos(np.clip((fine @ direction).max(), -1, 1)))
+
+
 class Track:
     """One object, tentative (id 0) or confirmed. ``slot`` is its number as an owner of voxels."""
 
@@ -38,6 +57,7 @@ class Track:
         self.box_ns = 0
         self.box_is_old = True
         self.whole, self.parted = ByView(), ByView()  # how long one mask showed all of it, and how long several parts
+        self.bearing: Bearing | None = None  # while it has no voxels
         self._evidence: dict[str, ByView] = {}
         self._voxels: list[I64] = []
 
@@ -79,6 +99,10 @@ class Track:
         d = camera - self.box.center
         return int((np.arctan2(d[1], d[0]) / (2 * np.pi) + 0.5) * VIEWS) % VIEWS
 
+    def was_called(self, label: str) -> bool:
+        """Whether it was seen under this label before."""
+        return label in self._evidence
+
     def label_scores(self) -> dict[str, float]:
         """Return the share of evidence of each label, best first."""
         sums = {name: seen.total for name, seen in self._evidence.items()}
@@ -87,6 +111,7 @@ class Track:
 
     def add_voxels(self, voxels: I64) -> None:
         """Remember that these voxels became this object's."""
+        self.bearing = None
         self._voxels.append(voxels)
         self.most_voxels += len(voxels)
 
