@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from s3d_ros.association import assign, fragments
+from s3d_ros.bearings import by_bearing, sightlines
 from s3d_ros.config import ObjectsConfig
 from s3d_ros.lifting import LiftedPoints
 from s3d_ros.looks import BINS, bins_of
@@ -25,7 +26,7 @@ from s3d_ros.seen import Seen, compact, look_up
 from s3d_ros.splitting import split
 from s3d_ros.state import State
 from s3d_ros.timing import Periodic
-from s3d_ros.track import Track
+from s3d_ros.track import Bearing, Track
 from s3d_ros.tracks import Tracks
 from s3d_ros.types import F32, F64, I32, Frame, Instances, ObjectState, SceneObject
 from s3d_ros.vacancy import look, unlike
@@ -38,6 +39,10 @@ _ACCUMULATE_S = 0.09
 _BOXES_AT_ONCE = 2
 _FLAT_PERIOD_S = 0.15
 _SURE_SHARE = 0.6  # of the labels that say so
+_FAR_LATER = 5.0
+_NAMED_SOONER = 0.3  # of the time before it is public
+_KNOWN_WHOLE_S = 0.5  # of one mask on all of an object, from one side: there it has no more parts
+_FAR_STALE = 6  # times as long as any tentative object is one known by bearing alone
 _LABEL_BONUS = 0.1  # label evidence helps a match, it never gates one
 
 
@@ -106,7 +111,28 @@ class ObjectMap:
         if missing:
             free = [t for t in self.tracks if t not in matched.values()]
             ids |= by_sight(instances.image, missing, free, self.tracks.voxels, frame)
+            ids |= self._follow_far(frame, instances, seen, [n for n in missing if n not in ids], list(ids.values()))
         return {number: self.tracks.resolve(track.id) if track.id else None for number, track in ids.items()}
+
+    def _follow_far(
+        self, frame: Frame, instances: Instances, seen: Seen, numbers: list[int], taken: list[Track]
+    ) -> dict[int, Track]:
+        """Follow by bearing what has no depth; return number -> object."""
+        area, now_ns = seen.points.pixel_area, seen.points.stamp_ns
+        depth = {int(n): int(s * area) for n, s in zip(seen.numbers, seen.overlaps.sizes, strict=True)}
+        lines = sightlines(frame, instances, numbers, depth)
+        found = by_bearing(lines, [t for t in self.tracks if t not in taken], seen.points.camera, now_ns)
+        for line in lines:
+            if line.number not in found:
+                found[line.number] = self.tracks.new(now_ns)
+            track = found[line.number]
+            if track.has_voxels:
+                continue
+            track.see(seen.points, line.pixels, line.label, line.score)
+            track.bearing = Bearing(seen.points.camera, line.direction, line.radius)
+            track.last_seen_ns = now_ns
+            self._confirm_if_due(track, line.label)
+        return found
 
     def _match(self, frame: Frame, instances: Instances, seen: Seen) -> dict[int, Track]:
         """Return row -> object: by overlap, jointly; then by place; what is left begins a new object."""
@@ -116,10 +142,24 @@ class ObjectMap:
         for row in np.flatnonzero(seen.large).tolist():
             if row not in matched and (found := self._recognise(frame, instances, seen, row, matched)) is not None:
                 matched[row] = found
+        new = {int(seen.numbers[row]): row for row in np.flatnonzero(seen.large).tolist() if row not in matched}
+        if new:
+            lines = sightlines(frame, instances, new, {})
+            come_near = by_bearing(
+                lines, [t for t in self.tracks if not t.has_voxels], seen.points.camera, seen.points.stamp_ns
+            )
+            matched |= {new[number]: track for number, track in come_near.items()}
         for row in np.flatnonzero(seen.large).tolist():
             if row not in matched:
-                matched[row] = self.tracks.new(seen.points.stamp_ns)
+                matched[row] = self._sibling(seen, row, matched) or self.tracks.new(seen.points.stamp_ns)
         return matched
+
+    @staticmethod
+    def _sibling(seen: Seen, row: int, matched: dict[int, Track]) -> Track | None:
+        """Return the object that a new mask is another part of: it goes on where that one's mask ends."""
+        view = {other: track.whole.of(track.view_from(seen.points.camera)) for other, track in matched.items()}
+        found = [r for r in matched if seen.goes_on(row, r) and view[r] < _KNOWN_WHOLE_S]
+        return matched[max(found, key=lambda r: int(seen.overlaps.sizes[r]))] if found else None
 
     @staticmethod
     def _label_bonus(seen: Seen) -> F64:
@@ -151,11 +191,16 @@ class ObjectMap:
             counted.add(track.slot)
             pixels = sum(int(seen.overlaps.sizes[r]) for r in matched if matched[r] is track) * area
             track.see(seen.points, int(pixels), seen.labels[row], seen.scores[row])
-            long_enough = track.last_sight_ns - track.first_sight_ns >= self.config.confirm_s * 1e9
-            if is_passing(track.label, self._transient):
-                continue
-            if not track.id and long_enough and track.pixels >= self.config.confirm_pixels:
-                self.tracks.confirm(track)
+            self._confirm_if_due(track, seen.labels[row])
+
+    def _confirm_if_due(self, track: Track, label: str) -> None:
+        """Give an object its ID once it was seen for long and large enough: sooner what a detector has a name for."""
+        after_s = self.config.confirm_s * (_FAR_LATER if track.bearing is not None else _NAMED_SOONER if label else 1.0)
+        long_enough = track.last_sight_ns - track.first_sight_ns >= after_s * 1e9
+        if is_passing(track.label, self._transient):
+            return
+        if not track.id and long_enough and track.pixels >= self.config.confirm_pixels:
+            self.tracks.confirm(track)
 
     @staticmethod
     def _note_looks(frame: Frame, seen: Seen, matched: dict[int, Track]) -> None:
@@ -244,12 +289,13 @@ class ObjectMap:
         """
         stale_ns, period_ns = int(self.config.tentative_s * 1e9), int(self.config.box_period_s * 1e9)
         for track in self.tracks:
-            if not track.id and abs(now_ns - track.last_seen_ns) > stale_ns:
+            stale = abs(now_ns - track.last_seen_ns) > (stale_ns if track.bearing is None else _FAR_STALE * stale_ns)
+            if (not track.id or track.bearing is not None) and stale:
                 self.tracks.drop(track)
         due = [
             t
             for t in self.tracks
-            if t.box_is_old and (everything or abs(now_ns - t.box_ns) >= period_ns or t.box is None)
+            if t.has_voxels and t.box_is_old and (everything or abs(now_ns - t.box_ns) >= period_ns or t.box is None)
         ]
         due.sort(key=lambda t: t.box_ns)
         for track in due if everything else due[:_BOXES_AT_ONCE]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,29 @@ class Stature:
     voxels: int
 
 
+# Out of reach of depth, but in the room: how far away a thing may be that is seen without.
+_FAR_M = np.array([4.5, 5.5, 7.0, 9.0, 12.0])
+
+
+class Bearing:
+    """Where a thing was last seen that has no depth: camera (3,), unit vector (3,), radius of its mask in radians."""
+
+    def __init__(self, camera: F64, direction: F64, radius: float) -> None:
+        self.camera, self.direction, self.radius = camera, direction, radius
+
+    def state(self) -> list[Any]:
+        """Return camera, direction and radius."""
+        return [self.camera.tolist(), self.direction.tolist(), float(self.radius)]
+
+    def off(self, camera: F64, direction: F64) -> float:
+        """Return the angle in radians that a thing seen along ``direction`` from elsewhere is off, at best."""
+        to = self.camera + _FAR_M[:, None] * self.direction - camera
+        # between the distances, too: the nearest point of the arc that they make
+        fine = np.concatenate([to, (to[1:] + to[:-1]) / 2])
+        fine /= np.maximum(np.linalg.norm(fine, axis=1, keepdims=True), 1e-6)
+        return float(np.arccos(np.clip((fine @ direction).max(), -1, 1)))
+
+
 class Track:
     """One object, tentative (id 0) or confirmed. ``slot`` is its number as an owner of voxels."""
 
@@ -58,6 +82,7 @@ class Track:
         self.unlike = ByView()  # how long its place showed other colours
         self.stature: Stature | None = None  # what it was before its place began to be seen empty
         self.whole, self.parted = ByView(), ByView()  # how long one mask showed all of it, and how long several parts
+        self.bearing: Bearing | None = None  # while it has no voxels
         self._evidence: dict[str, ByView] = {}
         self._voxels: list[I64] = []
 
@@ -104,6 +129,10 @@ class Track:
         d = camera - self.box.center
         return int((np.arctan2(d[1], d[0]) / (2 * np.pi) + 0.5) * VIEWS) % VIEWS
 
+    def was_called(self, label: str) -> bool:
+        """Whether it was seen under this label before."""
+        return label in self._evidence
+
     def label_scores(self) -> dict[str, float]:
         """Return the share of evidence of each label, best first."""
         sums = {name: seen.total for name, seen in self._evidence.items()}
@@ -112,6 +141,7 @@ class Track:
 
     def add_voxels(self, voxels: I64) -> None:
         """Remember that these voxels became this object's."""
+        self.bearing = None
         self._voxels.append(voxels)
         self.most_voxels += len(voxels)
 
@@ -185,6 +215,7 @@ class Track:
             "looks": self.looks.tolist(),
             "unlike": self.unlike.state(),
             "stature": None if self.stature is None else [_box_state(self.stature.box), self.stature.voxels],
+            "bearing": None if self.bearing is None else self.bearing.state(),
             "whole": self.whole.state(),
             "parted": self.parted.state(),
             "evidence": {label: seen.state() for label, seen in self._evidence.items()},
@@ -202,6 +233,8 @@ class Track:
         made.looks, made.unlike = np.array(state["looks"], np.float64), ByView.restored(state["unlike"])
         if state["stature"] is not None:
             made.stature = Stature(_box_of(state["stature"][0]), int(state["stature"][1]))
+        if state["bearing"] is not None:
+            made.bearing = Bearing(*(np.array(v, np.float64) for v in state["bearing"][:2]), state["bearing"][2])
         made.whole, made.parted = ByView.restored(state["whole"]), ByView.restored(state["parted"])
         made._evidence = {label: ByView.restored(seen) for label, seen in state["evidence"].items()}
         made._voxels = [voxels] if len(voxels) or made.most_voxels else []
