@@ -234,7 +234,8 @@ class Track:
         if state["stature"] is not None:
             made.stature = Stature(_box_of(state["stature"][0]), int(state["stature"][1]))
         if state["bearing"] is not None:
-            made.bearing = Bearing(*(np.array(v, np.float64) for v in state["bearing"][:2]), state["bearing"][2])
+            camera, direction, radius = state["bearing"]
+            made.bearing = Bearing(np.array(camera, np.float64), np.array(direction, np.float64), float(radius))
         made.whole, made.parted = ByView.restored(state["whole"]), ByView.restored(state["parted"])
         made._evidence = {label: ByView.restored(seen) for label, seen in state["evidence"].items()}
         made._voxels = [voxels] if len(voxels) or made.most_voxels else []
