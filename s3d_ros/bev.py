@@ -19,6 +19,7 @@ from s3d_ros.types import F32, F64, I64, U8, Bev, Frame
 _AZIMUTHS = 480  # 0.75 degrees: one or more sampled columns each
 _FLOOR_BAND_M = 0.06
 _TILES_AT_ONCE = 4
+_PASSING_NS = 2_000_000_000
 _DRAWN = ("color", "height", "obstacle", "floor")
 UNKNOWN, FREE, OCCUPIED = -1, 0, 100
 
@@ -49,6 +50,7 @@ class BevMap:
         self._tile_blocks: dict[tuple[int, int], set[int]] = {}
         self._dirty: set[tuple[int, int]] = set()
         self._heights = Heights()
+        self._passing: list[tuple[int, F64]] = []
 
     def state(self) -> State:
         """Return what can't be drawn anew from the surface: the floor plan looked over, and the heights found.
@@ -128,8 +130,23 @@ class BevMap:
         ):
             self._dirty = set(self._tile_blocks)
 
-    def snapshot(self) -> Bev | None:
-        """Return a copy of the picture, None before anything was drawn."""
+    def note_passing(self, points: F32, now_ns: int) -> None:
+        """Note where somebody is now who is not part of the map: points (N, 3) of the map. They stay for 2 seconds."""
+        self._passing = [(t, p) for t, p in self._passing if 0 <= now_ns - t <= _PASSING_NS]
+        if len(points):
+            self._passing.append((now_ns, transform(self.T_bev_map, points)))
+
+    def _block_by_passing(self, occupancy: np.ndarray, now_ns: int) -> None:
+        for stamp_ns, p in self._passing:
+            above = p[:, 2] - self._heights.floor_m
+            inside = (above > self.config.step_m) & (above < self.config.robot_height_m)
+            column, row = np.rint(self._grid.cells(p[inside, :2])).astype(np.int64).T
+            known = (row >= 0) & (column >= 0) & (row < occupancy.shape[0]) & (column < occupancy.shape[1])
+            if 0 <= now_ns - stamp_ns <= _PASSING_NS:
+                occupancy[row[known], column[known]] = OCCUPIED
+
+    def snapshot(self, now_ns: int = 0) -> Bev | None:
+        """Return a copy of the picture, None before anything was drawn. now_ns: who passes by now is in the grid."""
         if not self._tile_blocks:
             return None
         g = self._grid
@@ -137,6 +154,7 @@ class BevMap:
         gaps = np.ones((5, 5), np.uint8)
         obstacle, known = g["obstacle"], cv2.morphologyEx(g["floor"].astype(np.uint8), cv2.MORPH_CLOSE, gaps) > 0
         occupancy = np.where(obstacle, OCCUPIED, np.where(known, FREE, UNKNOWN)).astype(np.int8)
+        self._block_by_passing(occupancy, now_ns)
         color, height = _fill_gaps(g["color"], g["height"])
         return Bev(
             color=np.flipud(color).copy(),

@@ -169,13 +169,19 @@ def simulate(
     size: Annotated[str, typer.Option(metavar="WxH", help="pixels of the images")] = "640x480",
     fps: Annotated[float, typer.Option(min=0.1, max=120, help="images a second")] = 10.0,
     limit: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="longest walk")] = 3600.0,
+    changed: Annotated[
+        float, typer.Option(min=0, max=1, help="a second visit, before which this share was removed or moved")
+    ] = 0.0,
+    people: Annotated[int, typer.Option(min=0, max=50, help="how often somebody walks by in each visit")] = 0,
 ) -> None:
     """Furnish a layout, walk a camera through it, and record a bag with its truth."""
     from s3d_ros.offline.simulate import SimulateConfig
     from s3d_ros.offline.simulate import simulate as run
 
     width, height = _size(size)
-    options = SimulateConfig(width=width, height=height, fps=fps, max_duration_s=limit)
+    options = SimulateConfig(
+        width=width, height=height, fps=fps, max_duration_s=limit, changed_share=changed, people=people
+    )
     paths = [Path(name) for name in layouts]
     with _progress("simulating", "frames") as progress:
         run(paths, out, seed=seed, noise=noise.value, options=options, progress=progress)

@@ -104,6 +104,11 @@ class ObjectsConfig:
     confirm_s: float = _number(0.3, 0, 60, "time between first and last sight before an object is public")
     min_instance_pixels: int = _number(80, 1, 1_000_000, "smaller instances are not looked at")
     tentative_s: float = _number(5.0, 0, 3600, "an unconfirmed object not seen for so long is dropped")
+    transient_labels: str = _plain(
+        "person, man, woman, child, dog, cat",
+        "what passes through: never an object, not part of the map while it is seen",
+    )
+    gone_memory_s: float = _number(3600.0, 0, 1e6, "how long what is gone can be recognised where it comes back")
     box_period_s: float = _number(0.5, 0, 60, "how often a changed object's box is computed anew")
 
 

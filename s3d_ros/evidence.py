@@ -32,11 +32,19 @@ class ByView:
         self._seconds[view] = min(self._seconds.get(view, 0.0) + seconds, MOST_PER_VIEW_S)
         self.seconds += seconds
 
+    def add_weak(self, seconds: float) -> None:
+        """Add what an error would also show, from any side: it counts where it lasts longer than errors do."""
+        self.seconds += seconds
+
     def absorb(self, other: ByView) -> None:
         """Take over what another sum holds."""
         for view, seconds in other._seconds.items():
             self._seconds[view] = min(self._seconds.get(view, 0.0) + seconds, MOST_PER_VIEW_S)
         self.seconds += other.seconds
+
+    def of(self, view: int) -> float:
+        """Return the seconds from a direction, within the limit."""
+        return self._seconds.get(view, 0.0)
 
     def values(self) -> dict[int, float]:
         """Return direction -> seconds."""

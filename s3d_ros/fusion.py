@@ -32,6 +32,9 @@ _REMEMBERED = ("_last_ns", "_turn")
 # Where a block is probed for being seen through, in units of its edge: its corners and its middle.
 _PROBES = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)] + [[0.5] * 3], np.float32)
 
+_BALL = np.array([[x, y, z] for x in range(-2, 3) for y in range(-2, 3) for z in range(-2, 3)
+                  if x * x + y * y + z * z <= 5], np.int32)  # fmt: skip
+
 
 class Fusion:
     """The surface as signed distance in blocks of voxels.
@@ -160,6 +163,26 @@ class Fusion:
         self._dirty.update(keys)
         if self._watched is not None:
             self._watched.update(keys)
+
+    def erase(self, points: F32) -> None:
+        """Forget the surface around points (N, 3): what is known to be no more, though nobody has seen through it."""
+        if not len(points):
+            return
+        b, voxel_m = self.config.block_voxels, np.float32(self.config.voxel_size_m)
+        near = np.rint(points / voxel_m).astype(np.int32)[:, None] + _BALL[None]
+        cells = near.reshape(-1, 3)
+        cells = cells[np.unique(block_keys(cells), return_index=True)[1]]
+        coords = np.floor_divide(cells, b)
+        slots = self.slots(coords)
+        cells, coords, slots = cells[slots >= 0], coords[slots >= 0], slots[slots >= 0]
+        if not len(slots):
+            return
+        unique, row = np.unique(slots, return_inverse=True)
+        weight = self._gather("weight", unique)
+        x, y, z = (cells - coords * b).T
+        weight[row, z, y, x] = 0
+        self._scatter("weight", unique, weight)
+        self._note(coords)
 
     def take_dirty(self) -> I32:
         """Return the coordinates (N, 3) of the blocks changed since the last call."""

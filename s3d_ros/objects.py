@@ -9,20 +9,27 @@ several masks is several (``splitting``).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from s3d_ros.association import assign, fragments
+from s3d_ros.bearings import by_bearing, sightlines
 from s3d_ros.config import ObjectsConfig
 from s3d_ros.lifting import LiftedPoints
+from s3d_ros.looks import BINS, bins_of
 from s3d_ros.merging import merge_touching, note_apart, weigh_merges
+from s3d_ros.moving import Movements
+from s3d_ros.passing import is_passing, labels_of
 from s3d_ros.rematch import by_box, by_far_side, by_sight
 from s3d_ros.seen import Seen, compact, look_up
 from s3d_ros.splitting import split
 from s3d_ros.state import State
 from s3d_ros.timing import Periodic
-from s3d_ros.track import Track
+from s3d_ros.track import Bearing, Track
 from s3d_ros.tracks import Tracks
-from s3d_ros.types import F32, F64, I32, Frame, Instances, SceneObject
+from s3d_ros.types import F32, F64, I32, Frame, Instances, ObjectState, SceneObject
+from s3d_ros.vacancy import look, unlike
 from s3d_ros.visibility import EmptySpace
 from s3d_ros.voxels import NOBODY
 
@@ -30,7 +37,12 @@ _PART_SHARE = 0.75
 _DOUBT = 1.0  # votes
 _ACCUMULATE_S = 0.09
 _BOXES_AT_ONCE = 2
-_GONE_SHARE = 0.2  # of its voxels left: the rest was seen to be empty
+_FLAT_PERIOD_S = 0.15
+_SURE_SHARE = 0.6  # of the labels that say so
+_FAR_LATER = 5.0
+_NAMED_SOONER = 0.3  # of the time before it is public
+_KNOWN_WHOLE_S = 0.5  # of one mask on all of an object, from one side: there it has no more parts
+_FAR_STALE = 6  # times as long as any tentative object is one known by bearing alone
 _LABEL_BONUS = 0.1  # label evidence helps a match, it never gates one
 
 
@@ -46,16 +58,27 @@ class ObjectMap:
         """Forget everything. IDs start anew."""
         self.tracks = Tracks(self.config.voxel_size_m)
         self._accumulating = Periodic(_ACCUMULATE_S)
+        self.movements = Movements(self.config.gone_memory_s)
+        self._transient = labels_of(self.config.transient_labels)
+        self._looked_ns = 0
+        self._gone: list[SceneObject] = []
+        self.passing: list[int] = []  # numbers of the instances of the last frame that only pass through
 
     def state(self) -> State:
         """Return everything but ``up``."""
-        return {**self.tracks.state(), "accumulated_ns": self._accumulating.last_ns}
+        return {
+            **self.tracks.state(),
+            "movements": self.movements.state(),
+            "accumulated_ns": self._accumulating.last_ns,
+            "looked_ns": self._looked_ns,
+        }
 
     def restore(self, state: State) -> None:
         """Take over what ``state`` returned."""
         self.reset()
         self.tracks.restore(state)
-        self._accumulating.last_ns = state["accumulated_ns"]
+        self.movements.restore(state["movements"])
+        self._accumulating.last_ns, self._looked_ns = state["accumulated_ns"], state["looked_ns"]
 
     @property
     def merged(self) -> dict[int, int]:
@@ -75,9 +98,12 @@ class ObjectMap:
         steps_s = {track.slot: track.step_s(points.stamp_ns) for track in matched.values()}
         split(self.tracks, seen, matched)
         self._count_sights(seen, matched)
+        self._note_looks(frame, seen, matched)
+        self._leave_out_passing(seen, matched)
         self._accumulate(seen, matched)
         weigh_merges(self.tracks, seen, matched, steps_s)
         note_apart(self.tracks, seen, matched, steps_s)
+        self._look_at_flat(frame, matched)
         for track in matched.values():
             track.last_seen_ns = points.stamp_ns
         ids = {int(seen.numbers[row]): track for row, track in matched.items()}
@@ -85,7 +111,28 @@ class ObjectMap:
         if missing:
             free = [t for t in self.tracks if t not in matched.values()]
             ids |= by_sight(instances.image, missing, free, self.tracks.voxels, frame)
+            ids |= self._follow_far(frame, instances, seen, [n for n in missing if n not in ids], list(ids.values()))
         return {number: self.tracks.resolve(track.id) if track.id else None for number, track in ids.items()}
+
+    def _follow_far(
+        self, frame: Frame, instances: Instances, seen: Seen, numbers: list[int], taken: list[Track]
+    ) -> dict[int, Track]:
+        """Follow by bearing what has no depth; return number -> object."""
+        area, now_ns = seen.points.pixel_area, seen.points.stamp_ns
+        depth = {int(n): int(s * area) for n, s in zip(seen.numbers, seen.overlaps.sizes, strict=True)}
+        lines = sightlines(frame, instances, numbers, depth)
+        found = by_bearing(lines, [t for t in self.tracks if t not in taken], seen.points.camera, now_ns)
+        for line in lines:
+            if line.number not in found:
+                found[line.number] = self.tracks.new(now_ns)
+            track = found[line.number]
+            if track.has_voxels:
+                continue
+            track.see(seen.points, line.pixels, line.label, line.score)
+            track.bearing = Bearing(seen.points.camera, line.direction, line.radius)
+            track.last_seen_ns = now_ns
+            self._confirm_if_due(track, line.label)
+        return found
 
     def _match(self, frame: Frame, instances: Instances, seen: Seen) -> dict[int, Track]:
         """Return row -> object: by overlap, jointly; then by place; what is left begins a new object."""
@@ -95,10 +142,24 @@ class ObjectMap:
         for row in np.flatnonzero(seen.large).tolist():
             if row not in matched and (found := self._recognise(frame, instances, seen, row, matched)) is not None:
                 matched[row] = found
+        new = {int(seen.numbers[row]): row for row in np.flatnonzero(seen.large).tolist() if row not in matched}
+        if new:
+            lines = sightlines(frame, instances, new, {})
+            come_near = by_bearing(
+                lines, [t for t in self.tracks if not t.has_voxels], seen.points.camera, seen.points.stamp_ns
+            )
+            matched |= {new[number]: track for number, track in come_near.items()}
         for row in np.flatnonzero(seen.large).tolist():
             if row not in matched:
-                matched[row] = self.tracks.new(seen.points.stamp_ns)
+                matched[row] = self._sibling(seen, row, matched) or self.tracks.new(seen.points.stamp_ns)
         return matched
+
+    @staticmethod
+    def _sibling(seen: Seen, row: int, matched: dict[int, Track]) -> Track | None:
+        """Return the object that a new mask is another part of: it goes on where that one's mask ends."""
+        view = {other: track.whole.of(track.view_from(seen.points.camera)) for other, track in matched.items()}
+        found = [r for r in matched if seen.goes_on(row, r) and view[r] < _KNOWN_WHOLE_S]
+        return matched[max(found, key=lambda r: int(seen.overlaps.sizes[r]))] if found else None
 
     @staticmethod
     def _label_bonus(seen: Seen) -> F64:
@@ -130,9 +191,47 @@ class ObjectMap:
             counted.add(track.slot)
             pixels = sum(int(seen.overlaps.sizes[r]) for r in matched if matched[r] is track) * area
             track.see(seen.points, int(pixels), seen.labels[row], seen.scores[row])
-            long_enough = track.last_sight_ns - track.first_sight_ns >= self.config.confirm_s * 1e9
-            if not track.id and long_enough and track.pixels >= self.config.confirm_pixels:
-                self.tracks.confirm(track)
+            self._confirm_if_due(track, seen.labels[row])
+
+    def _confirm_if_due(self, track: Track, label: str) -> None:
+        """Give an object its ID once it was seen for long and large enough: sooner what a detector has a name for."""
+        after_s = self.config.confirm_s * (_FAR_LATER if track.bearing is not None else _NAMED_SOONER if label else 1.0)
+        long_enough = track.last_sight_ns - track.first_sight_ns >= after_s * 1e9
+        if is_passing(track.label, self._transient):
+            return
+        if not track.id and long_enough and track.pixels >= self.config.confirm_pixels:
+            self.tracks.confirm(track)
+
+    @staticmethod
+    def _note_looks(frame: Frame, seen: Seen, matched: dict[int, Track]) -> None:
+        """Count the colours under each mask, every sight alike."""
+        u, v = seen.points.pixels.T
+        bins, under = bins_of(frame.color[v, u]), seen.row_of_point >= 0
+        counts = np.bincount(seen.row_of_point[under] * BINS + bins[under], minlength=len(seen.numbers) * BINS)
+        for row, track in matched.items():
+            if seen.large[row]:
+                mine = counts[row * BINS : (row + 1) * BINS]
+                track.looks = track.looks + mine / max(mine.sum(), 1)
+
+    def _look_at_flat(self, frame: Frame, matched: dict[int, Track]) -> None:
+        """Let go of flat things whose place looks different now."""
+        since_s = (frame.stamp_ns - self._looked_ns) / 1e9
+        if since_s < _FLAT_PERIOD_S:
+            return
+        self._looked_ns = frame.stamp_ns
+        for track in unlike(frame, matched.values(), self.tracks, self.up, min(since_s, 2 * _FLAT_PERIOD_S)):
+            self.tracks.drop(track)
+            self._tell_gone(track, frame.stamp_ns)
+
+    def _leave_out_passing(self, seen: Seen, matched: dict[int, Track]) -> None:
+        """Note which instances only pass through; what was public before its label was known is public no longer."""
+        self.passing = [
+            int(seen.numbers[row]) for row, track in matched.items() if is_passing(track.label, self._transient)
+        ]
+        for track in matched.values():
+            label, share = next(iter(track.label_scores().items()), ("", 0.0))
+            if track.id and share >= _SURE_SHARE and is_passing(label, self._transient):
+                self.tracks.hide(track)
 
     def _accumulate(self, seen: Seen, matched: dict[int, Track]) -> None:
         """Let points vote for the owners of their voxels; not at every frame of a fast camera.
@@ -167,36 +266,36 @@ class ObjectMap:
         others = [seen.tracks[c] for c in seen.swallowed_by(row, matched[row])]
         return any(o.id and o is not matched[row] and o not in matched.values() for o in others)
 
-    def look(self, empty: EmptySpace) -> None:
-        """Let go of what is seen to be empty; an object that lost nearly all of its surface is gone."""
-        tracks = [t for t in self.tracks if t.near_view(empty)]
-        parts = [self.tracks.voxels_of(t) for t in tracks]
-        if not parts:
-            return
-        all_voxels = np.concatenate(parts)
-        through = empty.contains(self.tracks.voxels.positions(all_voxels).astype(np.float32))
-        lost = self.tracks.voxels.fade(all_voxels[through])
-        lost_slots = set(np.repeat([t.slot for t in tracks], [len(p) for p in parts])[through].tolist())
-        if not len(lost):
-            return
-        for track in tracks:
-            if track.slot not in lost_slots:
-                continue
-            if len(self.tracks.voxels_of(track)) < max(_GONE_SHARE * track.most_voxels, 1):
-                self.tracks.drop(track)
-            else:
-                track.box_is_old = True
+    def look(self, empty: EmptySpace) -> F32:
+        """Let go of what is seen to be empty; return points (N, 3) of what is gone that nobody saw through.
+
+        An object is gone when its place is seen empty. It is remembered, and told of once.
+        """
+        unseen = [np.zeros((0, 3), np.float32)]
+        for track, points in look(self.tracks, empty):
+            unseen.append(points)
+            self._tell_gone(track, empty.frame.stamp_ns)
+        return np.concatenate(unseen)
+
+    def _tell_gone(self, track: Track, now_ns: int) -> None:
+        if track.public:
+            self.movements.remember(track, now_ns)
+            self._gone.append(replace(track.snapshot(), state=ObjectState.GONE))
 
     def refresh(self, now_ns: int, everything: bool = False) -> tuple[tuple[SceneObject, ...], tuple[int, ...]]:
-        """Fit the boxes of changed objects anew, drop stale tentative ones; return (changed, removed IDs)."""
+        """Fit the boxes of changed objects anew, drop stale tentative ones; return (changed, removed IDs).
+
+        What is gone is among both: once, with its state.
+        """
         stale_ns, period_ns = int(self.config.tentative_s * 1e9), int(self.config.box_period_s * 1e9)
         for track in self.tracks:
-            if not track.id and abs(now_ns - track.last_seen_ns) > stale_ns:
+            stale = abs(now_ns - track.last_seen_ns) > (stale_ns if track.bearing is None else _FAR_STALE * stale_ns)
+            if (not track.id or track.bearing is not None) and stale:
                 self.tracks.drop(track)
         due = [
             t
             for t in self.tracks
-            if t.box_is_old and (everything or abs(now_ns - t.box_ns) >= period_ns or t.box is None)
+            if t.has_voxels and t.box_is_old and (everything or abs(now_ns - t.box_ns) >= period_ns or t.box is None)
         ]
         due.sort(key=lambda t: t.box_ns)
         for track in due if everything else due[:_BOXES_AT_ONCE]:
@@ -205,8 +304,10 @@ class ObjectMap:
             if track.fit_box(self.tracks.voxels, self.tracks.voxels_of(track), self.up, now_ns):
                 merge_touching(self.tracks, track, now_ns)
                 self.tracks.note_change(track)
+        self.movements.step(self.tracks, now_ns)
         changed, removed = self.tracks.take_news()
-        return tuple(t.snapshot() for t in changed), tuple(removed)
+        gone, self._gone = self._gone, []
+        return (*(t.snapshot() for t in changed), *gone), tuple(removed)
 
     def snapshot(self) -> tuple[SceneObject, ...]:
         """Return all public objects by ID."""

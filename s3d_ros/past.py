@@ -53,6 +53,11 @@ class Past:
             self._memories.append(Memory(frame.stamp_ns, copied(objects.state())))
             self._thin(frame.stamp_ns)
 
+    def sizes_bytes(self) -> dict[str, int]:
+        """Return how much memory anchors and memories of objects take."""
+        memories = sum(v.nbytes for m in list(self._memories) for v in m.objects["voxels"].values())
+        return {"anchors": self.anchors.size_bytes, "memories": memories}
+
     def state(self) -> State:
         """Return the anchors and the way taken. Objects as they were are left out: all anchors will be seen again."""
         return {"anchors": [a.state() for a in self.anchors], "corrector": self.corrector.state()}
@@ -62,11 +67,6 @@ class Past:
         self.anchors.restore(Anchor.restored(a) for a in state["anchors"])
         self.corrector.restore(state["corrector"])
         self._memories = [Memory(stamp_ns, copied(objects.state()))]
-
-    def sizes_bytes(self) -> dict[str, int]:
-        """Return how much memory anchors and memories of objects take."""
-        memories = sum(v.nbytes for m in list(self._memories) for v in m.objects["voxels"].values())
-        return {"anchors": self.anchors.size_bytes, "memories": memories}
 
     def hear(self, news: PoseNews) -> None:
         """Take in a correction of earlier poses. Raises ValueError if it corrects nothing that was mapped."""

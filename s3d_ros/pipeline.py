@@ -12,8 +12,9 @@ from s3d_ros.anchors import Anchor
 from s3d_ros.bev import BevMap
 from s3d_ros.config import Config, ConfigError
 from s3d_ros.fusion import Fusion
-from s3d_ros.lifting import lift
+from s3d_ros.lifting import LiftedPoints, lift
 from s3d_ros.objects import ObjectMap
+from s3d_ros.passing import labels_of, passing_numbers, without_passing
 from s3d_ros.past import Past, Remaking
 from s3d_ros.reconciling import reconcile
 from s3d_ros.refusion import Refusion
@@ -100,6 +101,7 @@ class Pipeline:
         self.bev = BevMap(c.bev, self.surface, self.fusion.block_m, self.up)
         self.views = ViewSelector(c.views)
         self.past = Past(c.anchors) if self._keeps_past else None
+        self._passing = labels_of(c.objects.transient_labels)
         self._scenes.start_anew()
         self._carving = Periodic(c.fusion.carve_period_s / _CARVE_PARTS)
         self._carved = 0
@@ -122,7 +124,7 @@ class Pipeline:
         if is_new:
             self._find_up(frame)
             with measure("fusion"):
-                self.fusion.integrate(frame)
+                self.fusion.integrate(frame if instances is None else without_passing(frame, instances, self._passing))
             if self._carving.due(now_ns):
                 self._carve(frame)
         if instances is None and self.segmenter is not None and self._segmenting.due(now_ns):
@@ -139,9 +141,11 @@ class Pipeline:
         if instances is not None:
             with measure("objects"):
                 ids = self.objects.observe(frame, points, instances)
+                self._note_passing(points, instances, is_new)
         if self.past is not None:
             with measure("past"):
-                self.past.keep(frame, instances, ids, self.objects)
+                clean = frame if instances is None else without_passing(frame, instances, self._passing)
+                self.past.keep(clean, instances, ids, self.objects)
         with measure("boxes"):
             changed, removed = self.objects.refresh(now_ns)
         scene = self._renew(frame) if is_new else None
@@ -210,8 +214,9 @@ class Pipeline:
     def restore(self, state: State, rest: Callable[[], None] = lambda: None, *, draw: bool = True) -> None:
         """Replace the map by what ``state`` returned, and draw it. Where the robot is, the next frame tells.
 
-        Raises ConfigError where the config's values don't fit the map; the present map then stays.
         rest: called between short steps, where another thread wants to run.
+
+        Raises ConfigError where the config's values don't fit the map; the present map then stays.
         """
         up = np.array(state["up"], np.float64)
         self._check(state["config"], up)
@@ -287,13 +292,20 @@ class Pipeline:
         """Return the surface as it was last drawn: points (N, 3) of the map and colours (N, 3)."""
         return self.surface.all()
 
+    def _note_passing(self, points: LiftedPoints, instances: Instances, is_new: bool) -> None:
+        """Who passes through is in the grid while they are seen; what was fused of them is taken out again."""
+        here = self.objects.passing
+        self.bev.note_passing(points.xyz[np.isin(points.instance, here)], points.stamp_ns)
+        left_out = passing_numbers(instances, self._passing) if is_new else []
+        self.fusion.erase(points.xyz[np.isin(points.instance, [n for n in here if n not in left_out])])
+
     def _carve(self, frame: Frame) -> None:
         c = self.config.fusion
         with self.times.measure("carve"):
             empty = EmptySpace(frame, c.carve_margin_voxels * c.voxel_size_m, c.depth_noise_per_m)
             self.fusion.carve(empty, self._carved, _CARVE_PARTS)
             if self._carved == 0:
-                self.objects.look(empty)
+                self.fusion.erase(self.objects.look(empty))
                 self.bev.see(frame)
         self._carved = (self._carved + 1) % _CARVE_PARTS
 
@@ -350,7 +362,7 @@ class Pipeline:
                 stamp_ns=stamp_ns,
                 up=self.up,
                 objects=things,
-                bev=self.bev.snapshot(),
+                bev=self.bev.snapshot(stamp_ns),
                 views=self.views.snapshot(),
                 floor_area_m2=area,
                 T_map_robot=T_map_robot,

@@ -90,5 +90,6 @@ def _bev_news(old: Bev | None, new: Bev | None) -> bool:
     if old.color.shape != new.color.shape:
         return True
     change = np.abs(old.color.astype(np.int16) - new.color).max(axis=2) > 24
+    change |= (old.occupancy == 100) != (new.occupancy == 100)  # somebody came, or left
     known = np.count_nonzero(np.isfinite(new.height_m))
     return bool(np.count_nonzero(change) >= max(_BEV_NEWS_CELLS, _BEV_NEWS_SHARE * known))

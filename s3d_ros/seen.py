@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from s3d_ros.association import Overlaps, swallowed
+from s3d_ros.contact import continuous
 from s3d_ros.lifting import LiftedPoints
 from s3d_ros.track import Track
 from s3d_ros.tracks import Tracks
@@ -19,7 +20,8 @@ class Seen:
     """Instances of a frame (rows) over the objects that own what they lie on (columns).
 
     numbers, labels, scores: of each row. row_of_point: (N,), -1 under no mask. voxel_of_point: (N,), -1 where there is
-    none yet. large: (rows,) enough pixels to vote, and to be a new object.
+    none yet. large: (rows,) enough pixels to vote, and to be a new object. continuous: pairs of rows that may well be
+    parts of one mask.
     """
 
     points: LiftedPoints
@@ -31,6 +33,11 @@ class Seen:
     tracks: list[Track]
     overlaps: Overlaps
     large: Bools
+    continuous: set[tuple[int, int]]
+
+    def goes_on(self, row: int, other: int) -> bool:
+        """Whether two rows touch like the parts of a split mask."""
+        return (min(row, other), max(row, other)) in self.continuous
 
     def points_of(self, row: int) -> F32:
         """Return the points (N, 3) of an instance."""
@@ -54,16 +61,18 @@ def look_up(points: LiftedPoints, instances: Instances, tracks: Tracks, least_pi
     sizes = counts.sum(axis=1)[first_row:]
     names = dict(zip(instances.numbers, zip(instances.labels, instances.scores, strict=True), strict=True))
     named = [names.get(int(n), ("", 0.0)) for n in numbers[first_row:]]
+    labels = [label for label, _ in named]
     return Seen(
         points=points,
         numbers=numbers[first_row:],
-        labels=[label for label, _ in named],
+        labels=labels,
         scores=[score for _, score in named],
         row_of_point=index - first_row,
         voxel_of_point=voxels,
         tracks=[tracks[s] for s in slots[first_column:].tolist()],
         overlaps=Overlaps(counts[first_row:, first_column:], sizes, counts.sum(axis=0)[first_column:]),
         large=sizes * points.pixel_area >= least_pixels,
+        continuous=continuous(points, index - first_row, labels),
     )
 
 

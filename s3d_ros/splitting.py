@@ -33,7 +33,10 @@ def split(tracks: Tracks, seen: Seen, matched: dict[int, Track]) -> None:
             if covered[0] >= _WHOLE_SHARE and _shows_all(tracks, seen, track):
                 track.whole.add(view, step_s)
             continue
-        track.parted.add(view, step_s)
+        if _go_on(seen, rows):
+            track.parted.add_weak(step_s)
+        else:
+            track.parted.add(view, step_s)
         alike = len({seen.labels[r] for r in rows}) == 1
         if not outweighs(track.parted, track.whole, _AFTER_S, **(_LIKE if alike else _UNLIKE)):
             continue
@@ -49,6 +52,11 @@ def split(tracks: Tracks, seen: Seen, matched: dict[int, Track]) -> None:
             tracks.pairs.apart(track.slot, new.slot).add(view, MOST_PER_VIEW_S)
             matched[row] = new
         track.most_voxels, track.box_is_old = 0, True
+
+
+def _go_on(seen: Seen, rows: list[int]) -> bool:
+    """Whether each of several masks goes on in another: the parts of one."""
+    return all(any(seen.goes_on(r, other) for other in rows) for r in rows)
 
 
 def _shows_all(tracks: Tracks, seen: Seen, track: Track) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
 from s3d_ros.boxes import fit_box
 from s3d_ros.evidence import VIEWS, ByView
 from s3d_ros.lifting import LiftedPoints
+from s3d_ros.looks import BINS
 from s3d_ros.state import State, put, taken
 from s3d_ros.types import F64, I64, ObjectState, OrientedBox, SceneObject
 from s3d_ros.visibility import EmptySpace
@@ -26,6 +30,37 @@ _REMEMBERED = (
 )
 
 
+@dataclass(frozen=True)
+class Stature:
+    """What an object was: its box, and the number of its voxels."""
+
+    box: OrientedBox
+    voxels: int
+
+
+# Out of reach of depth, but in the room: how far away a thing may be that is seen without.
+_FAR_M = np.array([4.5, 5.5, 7.0, 9.0, 12.0])
+
+
+class Bearing:
+    """Where a thing was last seen that has no depth: camera (3,), unit vector (3,), radius of its mask in radians."""
+
+    def __init__(self, camera: F64, direction: F64, radius: float) -> None:
+        self.camera, self.direction, self.radius = camera, direction, radius
+
+    def state(self) -> list[Any]:
+        """Return camera, direction and radius."""
+        return [self.camera.tolist(), self.direction.tolist(), float(self.radius)]
+
+    def off(self, camera: F64, direction: F64) -> float:
+        """Return the angle in radians that a thing seen along ``direction`` from elsewhere is off, at best."""
+        to = self.camera + _FAR_M[:, None] * self.direction - camera
+        # between the distances, too: the nearest point of the arc that they make
+        fine = np.concatenate([to, (to[1:] + to[:-1]) / 2])
+        fine /= np.maximum(np.linalg.norm(fine, axis=1, keepdims=True), 1e-6)
+        return float(np.arccos(np.clip((fine @ direction).max(), -1, 1)))
+
+
 class Track:
     """One object, tentative (id 0) or confirmed. ``slot`` is its number as an owner of voxels."""
 
@@ -43,7 +78,11 @@ class Track:
         self.box: OrientedBox | None = None
         self.box_ns = 0
         self.box_is_old = True
+        self.looks: F64 = np.zeros(BINS)  # its colours (looks.py)
+        self.unlike = ByView()  # how long its place showed other colours
+        self.stature: Stature | None = None  # what it was before its place began to be seen empty
         self.whole, self.parted = ByView(), ByView()  # how long one mask showed all of it, and how long several parts
+        self.bearing: Bearing | None = None  # while it has no voxels
         self._evidence: dict[str, ByView] = {}
         self._voxels: list[I64] = []
 
@@ -66,6 +105,9 @@ class Track:
         self.last_sight_ns = points.stamp_ns
         if not self.id:  # a clock that went back: a bag that loops, a map that was loaded
             self.first_sight_ns = min(self.first_sight_ns, points.stamp_ns)
+        self.stature = None
+        if self.unlike.seconds:
+            self.unlike = ByView()
         self.pixels += pixels
         self.observations += 1
         self.box_is_old = True
@@ -87,6 +129,10 @@ class Track:
         d = camera - self.box.center
         return int((np.arctan2(d[1], d[0]) / (2 * np.pi) + 0.5) * VIEWS) % VIEWS
 
+    def was_called(self, label: str) -> bool:
+        """Whether it was seen under this label before."""
+        return label in self._evidence
+
     def label_scores(self) -> dict[str, float]:
         """Return the share of evidence of each label, best first."""
         sums = {name: seen.total for name, seen in self._evidence.items()}
@@ -95,6 +141,7 @@ class Track:
 
     def add_voxels(self, voxels: I64) -> None:
         """Remember that these voxels became this object's."""
+        self.bearing = None
         self._voxels.append(voxels)
         self.most_voxels += len(voxels)
 
@@ -118,7 +165,7 @@ class Track:
                 (votes >= _FIRM_VOTES * np.median(votes)) & (support >= min(_FIRM_SUPPORT, np.median(support)))
             ]
             self.box = fit_box(field.positions(firm), field.counts(firm), field.voxel_m, up)
-            if self.id:
+            if self.id and self.state is ObjectState.TENTATIVE:
                 self.state = ObjectState.CONFIRMED
         self.box_is_old, self.box_ns = False, now_ns
         return self.box is not None
@@ -152,6 +199,7 @@ class Track:
         self.whole.absorb(other.whole)
         self.parted.absorb(other.parted)
         self.observations += other.observations
+        self.looks = self.looks + other.looks
         for name, seen in other._evidence.items():
             self._evidence.setdefault(name, ByView()).absorb(seen)
         self.label = next(iter(self.label_scores()), "")
@@ -163,7 +211,11 @@ class Track:
         return {
             **taken(self, _REMEMBERED),
             "state": self.state.name,
-            "box": None if self.box is None else {k: v.tolist() for k, v in vars(self.box).items()},
+            "box": None if self.box is None else _box_state(self.box),
+            "looks": self.looks.tolist(),
+            "unlike": self.unlike.state(),
+            "stature": None if self.stature is None else [_box_state(self.stature.box), self.stature.voxels],
+            "bearing": None if self.bearing is None else self.bearing.state(),
             "whole": self.whole.state(),
             "parted": self.parted.state(),
             "evidence": {label: seen.state() for label, seen in self._evidence.items()},
@@ -177,7 +229,13 @@ class Track:
         made.aliases = list(made.aliases)
         made.state = ObjectState[state["state"]]
         if state["box"] is not None:
-            made.box = OrientedBox(**{k: np.array(v, np.float64) for k, v in state["box"].items()})
+            made.box = _box_of(state["box"])
+        made.looks, made.unlike = np.array(state["looks"], np.float64), ByView.restored(state["unlike"])
+        if state["stature"] is not None:
+            made.stature = Stature(_box_of(state["stature"][0]), int(state["stature"][1]))
+        if state["bearing"] is not None:
+            camera, direction, radius = state["bearing"]
+            made.bearing = Bearing(np.array(camera, np.float64), np.array(direction, np.float64), float(radius))
         made.whole, made.parted = ByView.restored(state["whole"]), ByView.restored(state["parted"])
         made._evidence = {label: ByView.restored(seen) for label, seen in state["evidence"].items()}
         made._voxels = [voxels] if len(voxels) or made.most_voxels else []
@@ -199,3 +257,11 @@ class Track:
             last_seen_ns=self.last_sight_ns,
             observations=self.observations,
         )
+
+
+def _box_state(box: OrientedBox) -> State:
+    return {k: v.tolist() for k, v in vars(box).items()}
+
+
+def _box_of(state: State) -> OrientedBox:
+    return OrientedBox(**{k: np.array(v, np.float64) for k, v in state.items()})

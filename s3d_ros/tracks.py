@@ -72,12 +72,25 @@ class Tracks:
         self.pairs.inherit(keep.slot, gone.slot)
         return keep, gone
 
+    def take_up(self, track: Track, gone: Track, state: ObjectState) -> None:
+        """Let an object that was dropped live on in one that turned out to be it: its older ID stands for both."""
+        new, old = track.id, gone.id
+        gone.id, track.id, track.state = new, old, state
+        track.absorb(gone, np.zeros(0, np.int64))
+        self.merged = {a: old if b == new else b for a, b in self.merged.items()} | {new: old}
+        self._removed.append(new)
+        self._changed.add(track.slot)
+
+    def hide(self, track: Track) -> None:
+        """Take its ID from an object that is to be public no longer; the ID is told as removed."""
+        self._removed.append(track.id)
+        track.id, track.state = 0, ObjectState.TENTATIVE
+
     def drop(self, track: Track) -> None:
         """Forget an object: it is gone, or never was."""
         self.voxels.release(self.voxels_of(track))
         del self._by_slot[track.slot]
         self.pairs.forget(track.slot)
-        track.state = ObjectState.GONE
         if track.id:
             self._removed.append(track.id)
 

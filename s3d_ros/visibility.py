@@ -27,6 +27,16 @@ class EmptySpace:
 
     def contains(self, points: F32) -> Bools:
         """Return which of the points (N, 3) of the map are seen to be empty, (N,)."""
+        z, seen = self._depth_at(points, self._depth)
+        return np.asarray(seen > z + self.margin_m + self.noise_per_m * z * z)
+
+    def shows(self, points: F32) -> Bools:
+        """Return which of the points (N, 3) of the map lie on the surface that is seen, (N,)."""
+        z, seen = self._depth_at(points, self.frame.depth_m)
+        return np.asarray((seen > 0) & (np.abs(seen - z) <= self.margin_m + self.noise_per_m * z * z))
+
+    def _depth_at(self, points: F32, depth: F32) -> tuple[F32, F32]:
+        """Return how deep points (N, 3) lie, (N,), and the depth of their pixels, 0 outside of the image."""
         T, K = self.T_camera_map.astype(np.float32), self.frame.intrinsics
         camera = points @ T[:3, :3].T + T[:3, 3]
         z = np.maximum(camera[:, 2], 1e-3)
@@ -34,5 +44,4 @@ class EmptySpace:
         v = np.rint(camera[:, 1] / z * np.float32(K.fy) + np.float32(K.cy))
         inside = (u >= 0) & (v >= 0) & (u < K.width) & (v < K.height) & (camera[:, 2] > 0.1)
         at = np.where(inside, v * K.width + u, 0).astype(np.int64)
-        seen = np.where(inside, self._depth.ravel()[at], 0)
-        return np.asarray(seen > z + self.margin_m + self.noise_per_m * z * z)
+        return z, np.where(inside, depth.ravel()[at], 0)

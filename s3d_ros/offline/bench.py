@@ -44,7 +44,10 @@ def main(arguments: Sequence[str] = ()) -> bool:
     parser.add_argument("--not-geometric", type=Path, help="questions that must not be answered, for --layouts")
     parser.add_argument("--recording", type=Path, help="a real recording: how well held-out frames are foretold")
     parser.add_argument(
-        "--only", nargs="*", choices=["speed", "live", "recording", "layouts"], help="leave out the rest"
+        "--only",
+        nargs="*",
+        choices=["speed", "live", "recording", "layouts", "changes"],
+        help="leave out the rest; changes: two visits to each room of --layouts, done only when it is named",
     )
     options = parser.parse_args(list(arguments))
     console = Console()
@@ -72,6 +75,12 @@ def main(arguments: Sequence[str] = ()) -> bool:
             places = [p for p in places if p.name in options.places]
         result["layouts"] = run_suite(places, options.out / "layouts", settings, console=console)
         show_suite(result["layouts"], console)
+    if "changes" in wanted and options.layouts:
+        from s3d_ros.offline.changes import run_changes
+        from s3d_ros.offline.suite import places_of
+
+        rooms = [p for p in places_of(options.layouts, 0) if options.places is None or p.name in options.places]
+        result["changes"] = run_changes(rooms, options.out / "changes", options.noise, console)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "bench.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -52,8 +52,8 @@ class MapperNode(Node):
             self._on_frame,
             on_fault=self._on_fault,
             segmenter=self._segmenting,
-            saver=self._keeper.saver,
             remaker=self._remaking,
+            saver=self._keeper.saver,
             max_late_frames=values["max_late_frames"],
             instances_timeout_s=values["instances_timeout_s"] if config.segment.segmenter == "auto" else None,
             has_detector=lambda: self._inputs.has_publisher(Role.INSTANCES),
@@ -81,8 +81,8 @@ class MapperNode(Node):
     def close(self) -> None:
         """End the mapping thread and the processes; with autosave, save the map."""
         self._worker.close()
-        self._keeper.close()
         self._remaking.close()
+        self._keeper.close()
         if self._segmenting is not None:
             self._segmenting.close()
 

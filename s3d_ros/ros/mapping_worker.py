@@ -74,8 +74,8 @@ class MappingWorker:
         *,
         on_fault: Callable[[BaseException], None],
         segmenter: DepthSegmenter | None = None,
-        saver: MapSaver | None = None,
         remaker: RefusionProcess | None = None,
+        saver: MapSaver | None = None,
         max_late_frames: int = 4,
         instances_timeout_s: float | None = None,
         has_detector: Callable[[], bool] = lambda: True,
@@ -90,9 +90,7 @@ class MappingWorker:
         self.busy_s = 0.0
         self._router = MessageRouter(assembler)
         self._on_frame, self._on_fault = on_frame, on_fault
-        self._segmenter, self._saver = segmenter, saver
-        self._segmenter = segmenter
-        self._remaker = remaker
+        self._segmenter, self._saver, self._remaker = segmenter, saver, remaker
         self._max_late = max_late_frames
         self._timeout_s, self._has_detector = instances_timeout_s, has_detector
         self._given_at = time.monotonic()

@@ -53,11 +53,12 @@ class Remove:
 
 @dataclass(frozen=True)
 class Move:
-    """Somebody shifts an object."""
+    """Somebody shifts an object, and turns it about the vertical through its middle."""
 
     object_id: int
     at_s: float
     by_m: tuple[float, float, float]
+    turn_deg: float = 0.0
 
 
 Event = Remove | Move
@@ -112,6 +113,10 @@ class SimulateConfig:
     sensor: SensorNoise = field(default_factory=SensorNoise)
     detector: DetectorNoise = field(default_factory=DetectorNoise)
     events: tuple[Event, ...] = ()
+    # Above 0: a second visit, before which this share of the movable things was removed (half) or moved (half) ...
+    changed_share: float = 0.0
+    changed_after_s: float = 90.0  # ... while nothing was recorded for so long
+    people: int = 0  # how often, in each visit, somebody walks through the view
 
     def __post_init__(self) -> None:
         _check(8 <= self.width <= 4096 and 8 <= self.height <= 4096, f"{self.width}x{self.height} is no image size")
@@ -126,6 +131,9 @@ class SimulateConfig:
             self.transforms != "static" or len(self.tour.heights_m) == len(self.tour.pitches_deg) == 1,
             "transforms = 'static' needs one height in tour.heights_m and one pitch in tour.pitches_deg",
         )
+        _check(0 <= self.changed_share <= 1, f"changed_share = {self.changed_share} is out of range: 0 to 1")
+        _check(self.changed_after_s >= 60, f"changed_after_s = {self.changed_after_s} is too short: 60 or more")
+        _check(0 <= self.people <= 50, f"people = {self.people} is out of range: 0 to 50")
         _check(self.publish_pose or self.transforms != "none", "a bag needs a pose topic or transforms")
 
     def intrinsics(self) -> Intrinsics:

@@ -22,14 +22,23 @@ _GAZE_PITCH = np.deg2rad(-12.0)
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Poses at a steady rate. T_map_camera: (N, 4, 4) of the optical frame. floor_m: what a base would stand on."""
+    """Poses at a steady rate. T_map_camera: (N, 4, 4) of the optical frame. floor_m: what a base would stand on.
+
+    pause: (index, seconds), before which frame nothing was recorded for how long.
+    """
 
     fps: float
     T_map_camera: F64
     floor_m: float
+    pause: tuple[int, float] | None = None
 
     def __len__(self) -> int:
         return len(self.T_map_camera)
+
+    def at_s(self, index: int) -> float:
+        """Return when a frame is taken, in seconds from the first one."""
+        pause_s = self.pause[1] if self.pause is not None and index >= self.pause[0] else 0.0
+        return index / self.fps + pause_s
 
     def base(self, index: int) -> F64:
         """Return T_map_base (4, 4) of a robot under the camera: on the floor, x where the camera looks."""

@@ -10,11 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from s3d_ros.offline.simulate.changes import change_of
 from s3d_ros.offline.simulate.config import Event, Remove
-from s3d_ros.offline.simulate.frames import after
+from s3d_ros.offline.simulate.people import Passer
 from s3d_ros.offline.simulate.truth_surface import TruthSurface
 from s3d_ros.offline.simulate.world import World
-from s3d_ros.types import F32, F64, U16, Intrinsics
+from s3d_ros.types import F32, F64, U16, Intrinsics, OrientedBox
 
 FIRST_SEEN_PIXELS = 500
 
@@ -60,7 +61,7 @@ class TruthWriter:
                 self._surface.forget(event.object_id)
         self._surface.add(round(at_s * 1e9), depth_m, truth, T_map_camera)
 
-    def finish(self, events: Sequence[Event] = ()) -> dict[str, Any]:
+    def finish(self, events: Sequence[Event] = (), passers: Sequence[Passer] = ()) -> dict[str, Any]:
         """Write and return ``truth.json``: boxes as they are at the end; a removed thing keeps its last one."""
         if self._surface is not None:
             self._surface.write(self._folder / "truth" / "surface.npz")
@@ -69,7 +70,7 @@ class TruthWriter:
         world = self._world
         for event in sorted(events, key=lambda e: e.at_s):
             if not isinstance(event, Remove) and event.at_s < removed.get(event.object_id, np.inf):
-                world = after(world, event)
+                world = world.after(event)
         low, high = world.bounds
         data: dict[str, Any] = {
             "name": world.name,
@@ -80,9 +81,7 @@ class TruthWriter:
             entry: dict[str, Any] = {
                 "id": thing.id,
                 "label": thing.label,
-                "center": _rounded(thing.box.center),
-                "size": _rounded(thing.box.size),
-                "axes": [_rounded(row, 6) for row in thing.box.axes],
+                **_box_json(thing.box),
                 "pixels_seen": self._most.get(thing.id, 0),
                 "frames_seen": self._frames.get(thing.id, 0),
                 "first_seen_s": self._first.get(thing.id),
@@ -91,9 +90,23 @@ class TruthWriter:
                 entry["removed_s"] = removed[thing.id]
             if thing.id in moved:
                 entry["moved_s"] = moved[thing.id]
+            if events:
+                entry["change"] = change_of(thing.id, events)
+            if entry.get("change") == "moved":
+                entry["was"] = _box_json(self._world.thing(thing.id).box)
             data["objects"].append(entry)
+        if passers:
+            data["passers"] = [p.to_json() for p in passers]
         (self._folder / "truth.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
         return data
+
+
+def _box_json(box: OrientedBox) -> dict[str, Any]:
+    return {
+        "center": _rounded(box.center),
+        "size": _rounded(box.size),
+        "axes": [_rounded(row, 6) for row in box.axes],
+    }
 
 
 def _rounded(values: np.ndarray, digits: int = 4) -> list[float]:

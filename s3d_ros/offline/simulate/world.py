@@ -11,6 +11,7 @@ import numpy as np
 
 from s3d_ros.offline.simulate.arrange import facing, rests
 from s3d_ros.offline.simulate.compose import Doorway, Placed, compose, fit_room
+from s3d_ros.offline.simulate.config import Event, Remove
 from s3d_ros.offline.simulate.layout import Layout, LayoutObject, load_layout
 from s3d_ros.offline.simulate.mesh import Mesh, join
 from s3d_ros.offline.simulate.room import Opening, Room, build_shell, threshold, wall_length
@@ -27,10 +28,17 @@ class Thing:
     box: OrientedBox
     mesh: Mesh
 
-    def moved_by(self, offset: F64) -> Thing:
-        """Return the thing shifted by ``offset`` (3,) metres."""
-        box = replace(self.box, center=self.box.center + offset)
-        return replace(self, box=box, mesh=replace(self.mesh, vertices=self.mesh.vertices + offset))
+    def moved_by(self, offset: F64, turn_deg: float = 0.0) -> Thing:
+        """Return the thing shifted by ``offset`` (3,) metres and turned about the vertical through its middle."""
+        center = self.box.center + offset
+        if not turn_deg:
+            box = replace(self.box, center=center)
+            return replace(self, box=box, mesh=replace(self.mesh, vertices=self.mesh.vertices + offset))
+        c, s = np.cos(np.deg2rad(turn_deg)), np.sin(np.deg2rad(turn_deg))
+        R = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+        box = replace(self.box, center=center, axes=self.box.axes @ R.T)
+        vertices = (self.mesh.vertices - self.box.center) @ R.T + center
+        return replace(self, box=box, mesh=replace(self.mesh, vertices=vertices))
 
 
 @dataclass(frozen=True)
@@ -71,9 +79,15 @@ class World:
         self.thing(number)
         return replace(self, things=tuple(t for t in self.things if t.id != number))
 
-    def with_moved(self, number: int, offset: F64) -> World:
-        """Return the world after a thing was shifted by ``offset`` (3,) metres."""
-        thing = self.thing(number).moved_by(np.asarray(offset, dtype=np.float64))
+    def after(self, event: Event) -> World:
+        """Return the world after an event. Raises KeyError."""
+        if isinstance(event, Remove):
+            return self.without(event.object_id)
+        return self.with_moved(event.object_id, np.array(event.by_m), event.turn_deg)
+
+    def with_moved(self, number: int, offset: F64, turn_deg: float = 0.0) -> World:
+        """Return the world after a thing was shifted by ``offset`` (3,) metres, and turned about the vertical."""
+        thing = self.thing(number).moved_by(np.asarray(offset, dtype=np.float64), turn_deg)
         return replace(self, things=tuple(thing if t.id == number else t for t in self.things))
 
 
