@@ -23,6 +23,7 @@ from s3d_ros.pipeline import Pipeline
 from s3d_ros.types import Frame, Instances
 
 PARTS = ("speed", "live", "recording", "layouts")
+LONG = ("corrections", "tour", "hour")
 _HOME = "living_room"
 _FPS = 30.0
 _REPEATS = 3
@@ -46,8 +47,9 @@ def main(arguments: Sequence[str] = ()) -> bool:
     parser.add_argument(
         "--only",
         nargs="*",
-        choices=["speed", "live", "recording", "layouts", "changes"],
-        help="leave out the rest; changes: two visits to each room of --layouts, done only when it is named",
+        choices=[*PARTS, "changes", *LONG],
+        help="leave out the rest. Done only when named: changes (two visits to each room of --layouts), corrections "
+        "(poses that jump), tour (five minutes and back to the start), hour (round the same loop)",
     )
     options = parser.parse_args(list(arguments))
     console = Console()
@@ -81,11 +83,34 @@ def main(arguments: Sequence[str] = ()) -> bool:
 
         rooms = [p for p in places_of(options.layouts, 0) if options.places is None or p.name in options.places]
         result["changes"] = run_changes(rooms, options.out / "changes", options.noise, console)
+    for part in (p for p in LONG if p in wanted):
+        result[part] = _long_run(part, options.layouts, options.places, options.noise, console)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "bench.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     console.print(f"figures: {path}")
     return all(part.get("holds", True) for part in result.values())
+
+
+def _long_run(
+    part: str, listed: Path | None, names: Sequence[str] | None, noise: str, console: Console
+) -> dict[str, Any]:
+    """Run corrections in the named rooms, tour in the first named flat (or room), hour in the first room."""
+    from s3d_ros.offline.long_runs import corrections, hour, tour_back
+    from s3d_ros.offline.suite import places_of
+
+    places: list[list[Path | str]] = [[_HOME]]
+    if listed is not None:
+        places = [list(p.layouts) for p in places_of(listed) if names is None or p.name in names]
+    rooms = [p for p in places if len(p) == 1] or places
+    largest = max(places, key=len)
+    figures = {
+        "corrections": lambda: corrections([r[0] for r in rooms], noise, console),
+        "tour": lambda: tour_back(largest, noise, console),
+        "hour": lambda: hour(rooms[0], noise, console),
+    }[part]()
+    console.print({k: v for k, v in figures.items() if k not in ("rows", "minutes")})
+    return figures
 
 
 def simulated(frames: int) -> list[Observed]:
