@@ -138,8 +138,8 @@ class ViewsConfig:
 class AnchorsConfig:
     """Frames kept with their depth, so that the map can be made anew when poses are corrected."""
 
-    min_distance_m: float = _number(0.15, 0, 10, "a frame is kept when the camera has moved by this, or")
-    min_angle_deg: float = _number(10.0, 0, 180, "turned by this")
+    min_distance_m: float = _number(0.12, 0, 10, "a frame is kept when the camera has moved by this, or")
+    min_angle_deg: float = _number(8.0, 0, 180, "turned by this")
     recent_s: float = _number(300.0, 0, 86400, "older ones seen from the same place as a newer one are left out")
     max_count: int = _number(3000, 10, 1_000_000, "kept at most, about 65 kB each; then the older half is thinned")
 

@@ -114,9 +114,10 @@ def of_step(trail: Trail, step: PoseStep, since_ns: int) -> Correction:
     poses = trail.at(past)
     positions = poses[:, :3, 3]
     jumps = trail.jumps()
-    jumps = jumps[(jumps >= past[0]) & (jumps < step.stamp_ns)]
-    if len(jumps):
-        share = (past >= jumps[-1]).astype(np.float64)
+    since = jumps[(jumps >= past[0]) & (jumps < step.stamp_ns)].tolist()
+    undone = [jump for jump in since if _undoes(trail, jump, step.delta)]
+    if undone:
+        share = (past >= undone[-1]).astype(np.float64)
     else:
         way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(positions, axis=0), axis=1))])
         share = way / way[-1] if way[-1] > 0 else np.ones(len(past))
@@ -127,6 +128,14 @@ def of_step(trail: Trail, step: PoseStep, since_ns: int) -> Correction:
     deltas[:, :3, :3] = turn
     deltas[:, :3, 3] = positions + shift - np.einsum("nij,nj->ni", turn, positions)
     return Correction(past.copy(), deltas, positions)
+
+
+def _undoes(trail: Trail, jump_ns: int, delta: F64) -> bool:
+    """Whether a step (4, 4) takes back a jump, about."""
+    before, after = trail.at(np.array([jump_ns - 1, jump_ns]))
+    left = distance(before, delta @ after)
+    was = distance(before, after)
+    return sum(left) < 0.5 * sum(was)
 
 
 def nearer(T: F64, a: F64, b: F64) -> bool:

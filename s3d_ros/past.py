@@ -17,7 +17,8 @@ from s3d_ros.state import State
 from s3d_ros.timing import Periodic
 from s3d_ros.types import Frame, Instances, PoseNews
 
-_MEMORY_PERIOD_S = 10.0
+_MEMORY_PERIOD_S, _SPARSER = 10.0, 6.0
+_BACK_NS = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,13 @@ class Past:
         self.anchors = AnchorStore(config)
         self.corrector = Corrector()
         self._memories: list[Memory] = []  # oldest first, the further back the sparser
+        self._newest_ns, self._clock_went_back = 0, False
         self._remembering = Periodic(_MEMORY_PERIOD_S)
 
     def keep(self, frame: Frame, instances: Instances | None, ids: dict[int, int | None], objects: ObjectMap) -> None:
         """Keep what is needed of a frame that was mapped, as it was placed."""
+        self._clock_went_back |= frame.stamp_ns < self._newest_ns - _BACK_NS
+        self._newest_ns = max(self._newest_ns, frame.stamp_ns)
         self.anchors.consider(frame, instances, ids)
         if self._remembering.due(frame.stamp_ns):
             self._memories.append(Memory(frame.stamp_ns, copied(objects.state())))
@@ -66,10 +70,13 @@ class Past:
         """Take over what ``state`` returned; ``objects`` are restored already, and were so at a stamp."""
         self.anchors.restore(Anchor.restored(a) for a in state["anchors"])
         self.corrector.restore(state["corrector"])
+        self._newest_ns = stamp_ns
         self._memories = [Memory(stamp_ns, copied(objects.state()))]
 
     def hear(self, news: PoseNews) -> None:
         """Take in a correction of earlier poses. Raises ValueError if it corrects nothing that was mapped."""
+        if self._clock_went_back:
+            raise ValueError("the clock went back since the map was begun: which of its poses are meant can't be told")
         self.corrector.hear(news)
 
     def wanted(self) -> Remaking | None:
@@ -89,18 +96,20 @@ class Past:
         """The map was made anew: it lies there now."""
         self.corrector.done(remaking.correction)
         self.anchors.move(remaking.correction)
-        # What they remember lay elsewhere.
-        memory_ns = -1 if remaking.memory is None else remaking.memory.stamp_ns
-        self._memories = [m for m in self._memories if m.stamp_ns <= memory_ns]
+        used = remaking.memory
+        if used is None:
+            self._memories = []
+        else:  # what the later ones remember lay elsewhere
+            self._memories = [*(m for m in self._memories if m.stamp_ns < used.stamp_ns), used]
 
     def _thin(self, now_ns: int) -> None:
-        """Keep memories at twice the distance for twice the age, up to ``recent_s``."""
+        """Keep memories at twice the distance for twice the age, up to ``recent_s``: some fifteen."""
         kept: list[Memory] = []
         for memory in reversed(self._memories):
             age_ns = now_ns - memory.stamp_ns
             if age_ns > self.config.recent_s * 1e9:
                 break
-            if not kept or kept[-1].stamp_ns - memory.stamp_ns >= age_ns / 3 or memory is self._memories[0]:
+            if not kept or kept[-1].stamp_ns - memory.stamp_ns >= age_ns / _SPARSER or memory is self._memories[0]:
                 kept.append(memory)
         self._memories = kept[::-1]
 

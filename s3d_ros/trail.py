@@ -10,9 +10,8 @@ from s3d_ros.types import F64, I64
 
 _NS = 1e9
 _STEP_NS = 90_000_000  # poses closer than this are not all remembered
-# Beyond this between two frames no robot moved: its pose was set anew. Plus what may pass as noise.
-_FASTEST_M_S, _FASTEST_RAD_S = 4.0, 6.0
-_NOISE_M, _NOISE_RAD = 0.05, 0.05
+# A pose was set anew where it moved by more than this, and three times as far as the speed before and after explains.
+_JUMP_M, _JUMP_RAD, _JUMP_TIMES = 0.1, 0.07, 3.0
 _MOST = 1 << 18  # poses: seven hours at 10 Hz; then the older half is thinned
 
 
@@ -24,6 +23,7 @@ class Trail:
         self._stamps = np.zeros(1024, np.int64)
         self._poses = np.zeros((1024, 7))  # position, quaternion xyzw
         self._previous: tuple[int, F64] | None = None  # the frame before, remembered or not
+        self._speed = 0.0, 0.0  # of it, in m/s and rad/s
 
     def __len__(self) -> int:
         return self._size
@@ -41,12 +41,13 @@ class Trail:
     def add(self, stamp_ns: int, T_map_camera: F64) -> None:
         """Remember a frame's pose."""
         before, self._previous = self._previous, (stamp_ns, T_map_camera)
+        jumps = before is not None and before[0] < stamp_ns and self._jumps(*before, stamp_ns, T_map_camera)
         if self._size and stamp_ns <= self._stamps[self._size - 1]:
             if stamp_ns < self._stamps[self._size - 1] - _NS:  # a recording that is played again
                 self._size = 0
             else:
                 return
-        if before is not None and before[0] < stamp_ns and is_jump(*before, stamp_ns, T_map_camera):
+        if before is not None and jumps:
             if not self._size or before[0] > self._stamps[self._size - 1]:
                 self._append(*before)
             if before[0] < stamp_ns - 1:
@@ -82,8 +83,18 @@ class Trail:
         dt = np.diff(self.stamps_ns) / _NS
         moved = np.linalg.norm(np.diff(poses[:, :3], axis=0), axis=1)
         turned = 2 * np.arccos(np.clip(np.abs((poses[1:, 3:] * poses[:-1, 3:]).sum(axis=1)), 0, 1))
-        wide = (moved > _FASTEST_M_S * dt + _NOISE_M) | (turned > _FASTEST_RAD_S * dt + _NOISE_RAD)
+        wide = (moved > _JUMP_M + _JUMP_TIMES * _around(moved / dt) * dt) | (
+            turned > _JUMP_RAD + _JUMP_TIMES * _around(turned / dt) * dt
+        )
         return np.asarray(self.stamps_ns[1:][wide])
+
+    def _jumps(self, stamp_a_ns: int, T_a: F64, stamp_b_ns: int, T_b: F64) -> bool:
+        """Whether the camera can't have moved so from one pose (4, 4) to the next, as far as is known yet."""
+        dt = (stamp_b_ns - stamp_a_ns) / _NS
+        moved, turned = distance(T_a, T_b)
+        speed, turning = self._speed
+        self._speed = moved / dt, turned / dt
+        return moved > _JUMP_M + _JUMP_TIMES * speed * dt or turned > _JUMP_RAD + _JUMP_TIMES * turning * dt
 
     def move(self, deltas: F64) -> None:
         """Move every pose by its delta (N, 4, 4), from the left."""
@@ -107,13 +118,6 @@ class Trail:
         self._size += 1
 
 
-def is_jump(stamp_a_ns: int, T_a: F64, stamp_b_ns: int, T_b: F64) -> bool:
-    """Whether a camera can't have moved from one pose (4, 4) to the other in that time."""
-    dt = (stamp_b_ns - stamp_a_ns) / _NS
-    moved, turned = distance(T_a, T_b)
-    return moved > _FASTEST_M_S * dt + _NOISE_M or turned > _FASTEST_RAD_S * dt + _NOISE_RAD
-
-
 def distance(T_a: F64, T_b: F64) -> tuple[float, float]:
     """Return how far apart two poses (4, 4) are, in metres and radians."""
     cosine = (np.trace(T_a[:3, :3].T @ T_b[:3, :3]) - 1) / 2
@@ -133,3 +137,9 @@ def _matrices(positions: F64, rotations: Rotation) -> F64:
     T = np.tile(np.eye(4), (len(positions), 1, 1))
     T[:, :3, :3], T[:, :3, 3] = rotations.as_matrix(), positions
     return T
+
+
+def _around(speeds: F64) -> F64:
+    """Return the larger one of the speeds before and after each (N,)."""
+    padded = np.concatenate([[0.0], speeds, [0.0]])
+    return np.maximum(padded[:-2], padded[2:])

@@ -203,6 +203,15 @@ def test_standing_still_and_walking_again_add_no_anchors(frames: list[tuple[Fram
     assert np.isclose(sizes[3], sizes[5], rtol=0.01)
 
 
+def test_a_clock_that_went_back_is_told(frames: list[tuple[Frame, Instances]]):
+    pipeline = Pipeline(CONFIG)
+    for k in (50, 51, 10):
+        pipeline.process(*frames[k])
+    with pytest.raises(ValueError, match="the clock went back"):
+        pipeline.correct(path_until(frames, 40))
+    assert pipeline.refusion() is None
+
+
 def test_an_anchor_is_lifted_as_its_frame_is():
     """Every second pixel is kept, and of these just the ones that are looked at."""
     frame, instances = BoxWorld(room(**THINGS)).frame(true_pose(3), 3, FULL)
