@@ -23,6 +23,7 @@ _MOST_REMEMBERED = 500
 _SLACK_M, _SLACK_SHARE = 0.05, 0.2  # edges of two boxes of one thing differ by no more: not all sides were seen
 _LEAST_VOXELS, _LEAST_LOOKS, _LEAST_LABELS = 0.4, 0.75, 0.4
 _LOOSE = 2.0  # what agrees with so much more slack may be a rival
+_HAS_SHAPE = 40  # voxels; of a smaller thing (a mouse) there is too little to know it by elsewhere
 _CLEARER = 0.12  # how much more alike than any other candidate
 _SAME_PLACE = 0.3  # of the larger box's diagonal, between the middles of two boxes
 
@@ -87,6 +88,7 @@ class Movements:
             for values in (score, rivals):
                 values[d], values[:, n] = 0.0, 0.0
         score[back], rivals[back] = 0.0, 0.0
+        score[:, np.array([f.voxels for f in figures]) < _HAS_SHAPE] = 0.0
         pairs = clear_pairs(score, rivals)
         for d, n in pairs:
             if not self._may_be_another(tracks, new[n], figures[n]):
