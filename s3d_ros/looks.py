@@ -23,12 +23,13 @@ def bins_of(colors: U8) -> I64:
     return np.asarray(_table()[(r * n + g) * n + b])
 
 
-def likeness(a: F64, b: F64) -> float:
-    """Return how alike two histograms (BINS,) are, 0..1 (Bhattacharyya's coefficient); 0 where one is empty."""
-    if not a.sum() or not b.sum():
-        return 0.0
-    p, q = (h @ _smoothing() for h in (a / a.sum(), b / b.sum()))
-    return float(np.sqrt(p * q).sum())
+def likeness(a: F64, b: F64) -> F64:
+    """Return how alike histograms (N, BINS) and (M, BINS) are, (N, M) from 0 to 1 (Bhattacharyya's coefficient).
+
+    0 where one is empty.
+    """
+    p, q = (h / np.maximum(h.sum(axis=1, keepdims=True), 1e-9) @ _smoothing() for h in (a, b))
+    return np.asarray(np.sqrt(p) @ np.sqrt(q).T)
 
 
 @functools.cache

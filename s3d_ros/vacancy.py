@@ -60,7 +60,7 @@ def look(tracks: Tracks, empty: EmptySpace) -> list[tuple[Track, F32]]:
 
 
 def unlike(frame: Frame, matched: Collection[Track], tracks: Tracks, up: F64, step_s: float) -> list[Track]:
-    """Return flat objects whose place shows other colours, from several sides: a keyboard that is no longer there.
+    """Return flat objects that lie where other colours are seen now, from several sides: a keyboard that is gone.
 
     What is flatter than depth can tell is never seen through. matched: objects that have a mask in this frame. step_s:
     for how long it counts. The objects are not dropped.
@@ -83,7 +83,8 @@ def unlike(frame: Frame, matched: Collection[Track], tracks: Tracks, up: F64, st
         mine = np.flatnonzero(shown[end - count : end]) + end - count
         if len(mine) < max(_LEAST_SHOWN * count, _LEAST_POINTS):
             continue
-        same = likeness(np.bincount(bins[mine], minlength=BINS).astype(float), track.looks)
+        now = np.bincount(bins[mine], minlength=BINS).astype(float)
+        same = float(likeness(now[None], track.looks[None])[0, 0])
         if same > _ALIKE:
             track.unlike = ByView()
         elif same < _UNLIKE:

@@ -258,13 +258,13 @@ def test_a_chair_called_a_person_for_a_moment_stays_a_chair():
 
 def test_looks_tell_colours_and_not_shades():
     def histogram(*colors):
-        return np.bincount(bins_of(np.array(colors, np.uint8)), minlength=BINS).astype(float)
+        return np.bincount(bins_of(np.array(colors, np.uint8)), minlength=BINS).astype(float)[None]
 
     red, dark_red = histogram((200, 40, 40)), histogram((130, 26, 26))
     assert likeness(red, dark_red) > 0.9
     assert likeness(red, histogram((40, 60, 200))) < 0.3
     assert likeness(red, histogram((190, 190, 190))) < 0.3
-    assert likeness(red, np.zeros(BINS)) == 0.0
+    assert likeness(red, np.zeros((1, BINS))) == 0.0
 
 
 def test_only_pairs_without_a_rival_are_clear():
