@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from s3d_ros.boxes import fit_box
+from s3d_ros.boxes import fit_box, stands_out
 from s3d_ros.evidence import VIEWS, ByView
 from s3d_ros.lifting import LiftedPoints
 from s3d_ros.types import F64, I64, ObjectState, OrientedBox, SceneObject
@@ -130,6 +130,8 @@ class Track:
             firm = voxels[
                 (votes >= _FIRM_VOTES * np.median(votes)) & (support >= min(_FIRM_SUPPORT, np.median(support)))
             ]
+            clear = firm[stands_out(field.positions(firm), field.sights(firm), field.voxel_m)]
+            firm = clear if len(clear) >= 3 else firm
             self.box = fit_box(field.positions(firm), field.counts(firm), field.voxel_m, up)
             if self.id:
                 self.state = ObjectState.CONFIRMED
