@@ -20,8 +20,17 @@ _LONGEST_STEP_S, _SHORTEST_STEP_S = 0.2, 0.03
 _FIRM_VOTES, _FIRM_SUPPORT = 0.25, 0.6
 
 
+_LEAST_ODDS, _MOST_ODDS = 0.05, 4.0
+_CLEARLY = 1.1  # another label must have so many times the evidence of the one that an object has
+_SHARPNESS = 2.0  # views are not alike in what they tell: shares of evidence are less certain than the label is
 # Out of reach of depth, but in the room: how far away a thing may be that is seen without.
 _FAR_M = np.array([4.5, 5.5, 7.0, 9.0, 12.0])
+
+
+def _log_odds(score: float) -> float:
+    """Return what a detector's score is worth as evidence: its log odds; a little, where it is no better than even."""
+    share = float(np.clip(score, 1e-3, 1 - 1e-3))
+    return float(np.clip(np.log(share / (1 - share)), _LEAST_ODDS, _MOST_ODDS))
 
 
 class Bearing:
@@ -84,9 +93,16 @@ class Track:
         if self.first_large_sight_ns is None and pixels >= FIRST_SEEN_PIXELS:
             self.first_large_sight_ns = points.stamp_ns
         if label:
-            weight = score * min(pixels / 2000, 1.0) * step_s
+            weight = _log_odds(score) * min(pixels / 2000, 1.0) * step_s
             self._evidence.setdefault(label, ByView()).add(self.view_from(points.camera), weight)
-            self.label = max(self._evidence, key=lambda name: self._evidence[name].total)
+            self._name()
+
+    def _name(self) -> None:
+        """Take the label that the evidence is for: another than the last one only when it is clearly ahead."""
+        best = max(self._evidence, key=lambda name: self._evidence[name].total, default="")
+        last = self._evidence.get(self.label)
+        if last is None or self._evidence[best].total > _CLEARLY * last.total:
+            self.label = best
 
     def step_s(self, stamp_ns: int) -> float:
         """Return for how long a sight at this stamp counts."""
@@ -104,8 +120,8 @@ class Track:
         return label in self._evidence
 
     def label_scores(self) -> dict[str, float]:
-        """Return the share of evidence of each label, best first."""
-        sums = {name: seen.total for name, seen in self._evidence.items()}
+        """Return how likely each label is, best first: shares of the evidence, sharper than these are."""
+        sums = {name: seen.total**_SHARPNESS for name, seen in self._evidence.items()}
         total = sum(sums.values()) or 1.0
         return {k: v / total for k, v in sorted(sums.items(), key=lambda item: -item[1])}
 
@@ -169,7 +185,7 @@ class Track:
         self.observations += other.observations
         for name, seen in other._evidence.items():
             self._evidence.setdefault(name, ByView()).absorb(seen)
-        self.label = next(iter(self.label_scores()), "")
+        self._name()
         self.add_voxels(voxels)
         self.box_is_old = True
 
