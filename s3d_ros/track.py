@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from s3d_ros.boxes import fit_box
+from s3d_ros.boxes import fit_box, stands_out
 from s3d_ros.evidence import VIEWS, ByView
 from s3d_ros.lifting import LiftedPoints
 from s3d_ros.looks import BINS
@@ -38,8 +38,17 @@ class Stature:
     voxels: int
 
 
+_LEAST_ODDS, _MOST_ODDS = 0.05, 4.0
+_CLEARLY = 1.1  # another label must have so many times the evidence of the one that an object has
+_SHARPNESS = 2.0  # views are not alike in what they tell: shares of evidence are less certain than the label is
 # Out of reach of depth, but in the room: how far away a thing may be that is seen without.
 _FAR_M = np.array([4.5, 5.5, 7.0, 9.0, 12.0])
+
+
+def _log_odds(score: float) -> float:
+    """Return what a detector's score is worth as evidence: its log odds; a little, where it is no better than even."""
+    share = float(np.clip(score, 1e-3, 1 - 1e-3))
+    return float(np.clip(np.log(share / (1 - share)), _LEAST_ODDS, _MOST_ODDS))
 
 
 class Bearing:
@@ -114,9 +123,16 @@ class Track:
         if self.first_large_sight_ns is None and pixels >= FIRST_SEEN_PIXELS:
             self.first_large_sight_ns = points.stamp_ns
         if label:
-            weight = score * min(pixels / 2000, 1.0) * step_s
+            weight = _log_odds(score) * min(pixels / 2000, 1.0) * step_s
             self._evidence.setdefault(label, ByView()).add(self.view_from(points.camera), weight)
-            self.label = max(self._evidence, key=lambda name: self._evidence[name].total)
+            self._name()
+
+    def _name(self) -> None:
+        """Take the label that the evidence is for: another than the last one only when it is clearly ahead."""
+        best = max(self._evidence, key=lambda name: self._evidence[name].total, default="")
+        last = self._evidence.get(self.label)
+        if last is None or self._evidence[best].total > _CLEARLY * last.total:
+            self.label = best
 
     def step_s(self, stamp_ns: int) -> float:
         """Return for how long a sight at this stamp counts."""
@@ -134,8 +150,8 @@ class Track:
         return label in self._evidence
 
     def label_scores(self) -> dict[str, float]:
-        """Return the share of evidence of each label, best first."""
-        sums = {name: seen.total for name, seen in self._evidence.items()}
+        """Return how likely each label is, best first: shares of the evidence, sharper than these are."""
+        sums = {name: seen.total**_SHARPNESS for name, seen in self._evidence.items()}
         total = sum(sums.values()) or 1.0
         return {k: v / total for k, v in sorted(sums.items(), key=lambda item: -item[1])}
 
@@ -164,6 +180,8 @@ class Track:
             firm = voxels[
                 (votes >= _FIRM_VOTES * np.median(votes)) & (support >= min(_FIRM_SUPPORT, np.median(support)))
             ]
+            clear = firm[stands_out(field.positions(firm), field.sights(firm), field.voxel_m)]
+            firm = clear if len(clear) >= 3 else firm
             self.box = fit_box(field.positions(firm), field.counts(firm), field.voxel_m, up)
             if self.id and self.state is ObjectState.TENTATIVE:
                 self.state = ObjectState.CONFIRMED
@@ -202,7 +220,7 @@ class Track:
         self.looks = self.looks + other.looks
         for name, seen in other._evidence.items():
             self._evidence.setdefault(name, ByView()).absorb(seen)
-        self.label = next(iter(self.label_scores()), "")
+        self._name()
         self.add_voxels(voxels)
         self.box_is_old = True
 

@@ -94,6 +94,10 @@ class OwnedVoxels:
         """Return how many points were seen in each voxel, (N,)."""
         return np.asarray(self._sums[voxels, 3])
 
+    def sights(self, voxels: I64) -> F32:
+        """Return how often each voxel was seen to be its owner's, (N,)."""
+        return np.asarray(self._sights[voxels, 0])
+
     def support(self, voxels: I64) -> F32:
         """Return which share of the sights of each voxel was for its owner, (N,)."""
         sights = self._sights[voxels]
