@@ -68,8 +68,7 @@ class Movements:
     def state(self) -> State:
         """Return what is remembered."""
         departed = [
-            {"track": d.track.remembered(), "voxels": d.figure.voxels, "state": d.state.name, "gone_ns": d.gone_ns}
-            for d in self._departed
+            {"track": d.track.remembered(), "state": d.state.name, "gone_ns": d.gone_ns} for d in self._departed
         ]
         return {"departed": departed, "unclear": sorted(self._unclear), "due_ns": self._due.last_ns}
 
@@ -79,9 +78,7 @@ class Movements:
         self._departed = []
         for d in state["departed"]:
             track = Track.restored(d["track"], nothing)
-            self._departed.append(
-                Departed(track, figure_of(track, int(d["voxels"])), ObjectState[d["state"]], int(d["gone_ns"]))
-            )
+            self._departed.append(Departed(track, figure_of(track), ObjectState[d["state"]], int(d["gone_ns"])))
         self._unclear, self._due.last_ns = set(state["unclear"]), state["due_ns"]
 
     def step(self, tracks: Tracks, now_ns: int) -> None:
