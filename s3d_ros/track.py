@@ -26,7 +26,7 @@ _FIRM_VOTES, _FIRM_SUPPORT = 0.25, 0.6
 
 _REMEMBERED = (
     *("slot", "id", "aliases", "first_sight_ns", "last_sight_ns", "last_seen_ns", "first_large_sight_ns", "pixels"),
-    *("observations", "label", "most_voxels", "box_ns", "box_is_old"),
+    *("observations", "label", "most_voxels", "box_ns", "box_is_old", "came_from_far"),
 )
 
 
