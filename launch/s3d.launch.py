@@ -31,6 +31,7 @@ ARGUMENTS = (
     ("depth", "depth/image_raw", "depth images, registered to colour"),
     ("camera_info", "color/camera_info", "of the colour camera"),
     ("pose", "pose", "PoseStamped, PoseWithCovarianceStamped, Odometry or TransformStamped"),
+    ("corrected_path", "corrected_path", "nav_msgs/Path of corrected poses, of a SLAM system"),
     ("instances", "instances", "s3d_ros/Instances"),
 )
 
@@ -60,6 +61,7 @@ def make_nodes(context: object) -> list[Node]:
         ("depth/image_raw/compressedDepth", f"{value('depth')}/compressedDepth"),
         ("color/camera_info", value("camera_info")),
         ("pose", value("pose")),
+        ("corrected_path", value("corrected_path")),
         ("instances", value("instances")),
     ]
     nodes = [
