@@ -16,6 +16,7 @@ from s3d_ros.types import F64, I64
 
 _LEAST_POINTS = 3
 _FRAGMENT_SHARE = 0.5  # of an instance that is one object's: the detector split its mask
+_SMALL_SHARE = 0.3  # of an instance that is an object, where more than half of it is another one
 _SWALLOWED_SHARE = 0.5  # of what is visible of an object, under another's mask: the detector merged two
 
 
@@ -52,6 +53,9 @@ def assign(overlaps: Overlaps, bonus: F64, least_share: float) -> dict[int, int]
         return {}
     of_object, of_instance = overlaps.of_object, overlaps.of_instance
     possible = (np.maximum(of_object, of_instance) >= least_share) & (overlaps.counts >= _LEAST_POINTS)
+    # A part of a table's mask may cover all of a keyboard that has no mask now: it is the table's all the same.
+    anothers = of_instance.max(axis=1, keepdims=True) >= _FRAGMENT_SHARE
+    possible &= ~(anothers & (of_instance < _SMALL_SHARE))
     score = np.where(possible, (of_object + of_instance) / 2 + bonus, 0.0)
     rows, columns = linear_sum_assignment(-score)
     return {int(r): int(c) for r, c in zip(rows, columns, strict=True) if possible[r, c]}

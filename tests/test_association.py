@@ -52,6 +52,14 @@ def test_parts_of_a_split_mask_are_one_objects():
     assert fragments(seen, matched) == {1: 0}  # the third lies elsewhere
 
 
+def test_a_part_of_a_tables_mask_over_all_of_a_keyboard_is_the_tables():
+    """The keyboard (50 points) has no mask now; the second part of the table's covers it, and 450 of the table."""
+    seen = overlaps([[500, 0], [450, 50]], [500, 500], [1000, 50])
+    matched = assign(seen, np.zeros((2, 2)), 0.3)
+    assert matched == {0: 0}
+    assert fragments(seen, matched) == {1: 0}
+
+
 def test_what_a_mask_covers_besides_its_own_is_swallowed():
     seen = overlaps([[90, 40, 3]], [133], [100, 50, 90])
     assert swallowed(seen, 0, 0).tolist() == [1]
