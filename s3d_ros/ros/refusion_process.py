@@ -26,6 +26,7 @@ from s3d_ros.refusion import Refusion
 from s3d_ros.types import F64
 
 NICENESS = 10  # frames go first
+RETRY_S = 10.0
 _AT_ONCE = 16  # anchors
 _LAST_FEW = 2  # anchors that the mapping thread may see itself
 _ROUNDS = 8
@@ -50,6 +51,7 @@ class RefusionProcess:
         self._config = config
         self._on_fault = on_fault
         self._job: _Job | None = None
+        self._not_before = 0.0
 
     @property
     def is_busy(self) -> bool:
@@ -62,7 +64,9 @@ class RefusionProcess:
         return None if self._job is None else self._job.process
 
     def begin(self, past: Past, remaking: Remaking, up: F64) -> None:
-        """Start making the map anew."""
+        """Start making the map anew; not at once after that failed."""
+        if time.monotonic() < self._not_before:
+            return
         self._job = job = _Job(past, remaking, up)
         threading.Thread(target=self._run, args=(job,), name="refusion", daemon=True).start()
 
@@ -89,6 +93,7 @@ class RefusionProcess:
                 job.made = made
         except Exception as error:
             if self._job is job:
+                self._not_before = time.monotonic() + RETRY_S
                 self._on_fault(f"the map could not be made anew ({type(error).__name__}: {error}); it stays as it is")
         finally:
             if job.process is not None:
