@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,13 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-if TYPE_CHECKING:
-    from s3d_ros.config import Config
-    from s3d_ros.offline.replay import Progress
-    from s3d_ros.offline.topics import TopicNames
-    from s3d_ros.types import Answer, Scene
+from s3d_ros.cli_support import (
+    complain,
+    print_json,
+    progress_bar,
+    read_config,
+    read_size,
+    read_topics,
+    tell_answer,
+    tell_run,
+    words_of,
+)
 
-_MOST_ROWS = 12  # of the objects of an answer
+if TYPE_CHECKING:
+    pass
+
 _FAILED_CHECK, _BAD_INPUT, _INTERRUPTED = 1, 2, 130
 
 
@@ -29,7 +35,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            _complain("stopped")
+            complain("stopped")
             sys.exit(_INTERRUPTED)
         except BrokenPipeError:  # of `s3d ... | head`
             sys.stderr.close()
@@ -37,16 +43,16 @@ class _Group(TyperGroup):
         except ModuleNotFoundError as error:
             if not _is_of_ros(error.name or ""):
                 raise
-            _complain(
+            complain(
                 f"this needs ROS 2, and Python does not find {error.name}: source /opt/ros/jazzy/setup.bash and "
                 "install/setup.bash of your workspace, or run `make setup` and use .venv/bin/s3d"
             )
         except OSError as error:
-            _complain(_words_of(error))
+            complain(words_of(error))
         except ValueError as error:
             if not type(error).__module__.startswith("s3d_ros."):
                 raise
-            _complain(str(error))
+            complain(str(error))
         sys.exit(_BAD_INPUT)
 
 
@@ -124,10 +130,10 @@ def replay(
     map_to: Annotated[Path | None, typer.Option("--save-map", metavar="DIR", help="folder to save the map in")] = None,
 ) -> None:
     """Map a recording: objects, cloud, bird's-eye view, answers and a report page in RUN."""
-    made, names = _config(config, set_), _topics(topic)  # before the import, which takes seconds
+    made, names = read_config(config, set_), read_topics(topic)  # before the import, which takes seconds
     from s3d_ros.offline.replay import replay as run
 
-    with _progress("mapping", "frames") as progress:
+    with progress_bar("mapping", "frames") as progress:
         scene = run(
             path,
             out,
@@ -139,7 +145,7 @@ def replay(
             map_to=map_to,
             progress=progress,
         )
-    _tell_run(out, scene)
+    tell_run(out, scene)
 
 
 @app.command(rich_help_panel="Recordings")
@@ -150,10 +156,10 @@ def play(
     topic: Topics = None,
 ) -> None:
     """Publish a recording on the live topics, with /clock."""
-    names = _topics(topic)
+    names = read_topics(topic)
     from s3d_ros.ros.player import play as run
 
-    with _progress("playing", "frames") as progress:
+    with progress_bar("playing", "frames") as progress:
         run(path, rate=rate, topics=names, progress=progress, limit_s=limit)
 
 
@@ -178,12 +184,12 @@ def simulate(
     from s3d_ros.offline.simulate import SimulateConfig
     from s3d_ros.offline.simulate import simulate as run
 
-    width, height = _size(size)
+    width, height = read_size(size)
     options = SimulateConfig(
         width=width, height=height, fps=fps, max_duration_s=limit, changed_share=changed, people=people
     )
     paths = [Path(name) for name in layouts]
-    with _progress("simulating", "frames") as progress:
+    with progress_bar("simulating", "frames") as progress:
         run(paths, out, seed=seed, noise=noise.value, options=options, progress=progress)
     typer.echo(f"{out}: map it with  s3d replay {out} --out RUN")
 
@@ -207,7 +213,7 @@ def ask(
     scene = load_scene(run)
     answer = GeometricAnswerer().answer(Question(question, tuple(option or ())), scene)
     if json:
-        _print_json(answer)
+        print_json(answer)
     else:
         tell_answer(answer, scene)
     if not answer.success:
@@ -251,7 +257,7 @@ def evaluate(
     from s3d_ros.offline.evaluate import show_evaluation
     from s3d_ros.offline.worst import draw_worst
 
-    with _progress("comparing", "frames") as progress:
+    with progress_bar("comparing", "frames") as progress:
         result = score(run, truth, key, yardsticks, progress)
     draw_worst(run, truth, result)
     if out is not None:
@@ -274,7 +280,7 @@ def demo(
     if bag is None:
         from s3d_ros.offline.demo_home import simulated_home
 
-        with _progress("simulating a home", "frames") as progress:
+        with progress_bar("simulating a home", "frames") as progress:
             bag = simulated_home(out.parent, progress)
     run_demo(bag, out, rate=rate, limit_s=limit)
 
@@ -289,141 +295,6 @@ def bench(context: typer.Context) -> None:
 
     if not main(context.args):
         raise typer.Exit(_FAILED_CHECK)
-
-
-# --- helpers ----------------------------------------------------------------------------------------------------
-
-
-def _config(path: Path | None, settings: Sequence[str] | None) -> Config:
-    """Read the config file and lay single settings over it. Raises ConfigError."""
-    import yaml
-
-    from s3d_ros.config import Config, ConfigError
-
-    made = Config() if path is None else Config.from_yaml(path)
-    values = {}
-    for setting in settings or ():
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {setting!r}: write KEY=VALUE, such as fusion.voxel_size_m=0.05")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = text
-        values[key.strip()] = "" if value is None else value
-    return made.with_values(values)
-
-
-def _topics(given: Sequence[str] | None) -> TopicNames | None:
-    """Read ROLE=TOPIC pairs. Raises TopicError."""
-    if not given:
-        return None
-    import dataclasses
-
-    from s3d_ros.offline.topics import TopicError, TopicNames
-
-    roles = [f.name for f in dataclasses.fields(TopicNames)]
-    names = {}
-    for pair in given:
-        role, _, name = pair.partition("=")
-        if role not in roles or not name:
-            raise TopicError(f"--topic {pair!r}: write ROLE=TOPIC, where ROLE is one of {', '.join(roles)}")
-        names[role] = name
-    return TopicNames(**names)
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit() and 8 <= int(width) <= 4096 and 8 <= int(height) <= 4096):
-        raise typer.BadParameter(f"--size {text!r}: write WIDTHxHEIGHT in pixels, 8 to 4096 each, such as 640x480")
-    return int(width), int(height)
-
-
-@contextmanager
-def _progress(verb: str, unit: str) -> Iterator[Progress]:
-    """Show a bar on stderr; yields ``progress(done, total or None)``."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}"),
-        TextColumn(f"{unit}  {{task.fields[rate]}}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(verb, total=None, rate="")
-
-        def show(done: int, total: int | None) -> None:
-            elapsed = bar.tasks[0].elapsed or 0.0
-            bar.update(task, completed=done, total=total, rate=f"{done / elapsed:.1f}/s" if elapsed > 0.5 else "")
-
-        yield show
-
-
-def _tell_run(out: Path, scene: Scene) -> None:
-    """Say what a run gave, what was dropped and why, and where to look."""
-    import json
-
-    from rich.console import Console
-
-    from s3d_ros.drops import DROPS
-
-    console = Console(highlight=False)
-    report = json.loads((out / "report.json").read_text())
-    console.print(
-        f"[bold]{len(scene.objects)} objects[/] from {report['frames']} frames "
-        f"in {report['elapsed_s']:.1f} s ({report['frames_per_second']:.1f} frames/s)"
-    )
-    for reason, count in sorted(report.get("drops", {}).items(), key=lambda item: -item[1]):
-        console.print(f"  [yellow]{count} dropped[/], {reason}: {DROPS.get(reason, '')}", soft_wrap=True)
-    console.print(f"report page: [bold]{out / 'report.html'}[/]", soft_wrap=True)
-
-
-def tell_answer(answer: Answer, scene: Scene) -> None:
-    """Print a reply and the objects that it is about."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    style = "bold" if answer.success else "yellow"
-    letter = f"{answer.choice}. " if answer.choice and not answer.text.startswith(f"{answer.choice}.") else ""
-    console.print(Text(letter + answer.text, style=style), soft_wrap=True)
-    for number in answer.objects[:_MOST_ROWS]:
-        thing = scene.find(number)
-        if thing is not None:
-            x, y, z = thing.box.center
-            size = " x ".join(f"{s:.2f}" for s in thing.box.size)
-            console.print(
-                Text(f"  {thing.id:>4}  {thing.label or 'unlabelled'}  at ({x:.2f}, {y:.2f}, {z:.2f}) m, {size} m"),
-                soft_wrap=True,
-            )
-    if len(answer.objects) > _MOST_ROWS:
-        console.print(Text(f"  and {len(answer.objects) - _MOST_ROWS} more", style="dim"))
-    notes = [answer.viewpoint, f"by {answer.answered_by}"]
-    console.print(Text("  " + ", ".join(n for n in notes if n), style="dim"), soft_wrap=True)
-
-
-def _print_json(answer: Answer) -> None:
-    import json
-
-    from s3d_ros.offline.answers import answer_json
-
-    typer.echo(json.dumps(answer_json("", answer), ensure_ascii=False))
-
-
-def _words_of(error: OSError) -> str:
-    if not error.strerror:
-        return str(error)
-    reason = error.strerror.lower()
-    return f"{error.filename}: {reason}" if error.filename else reason
-
-
-def _complain(text: str) -> None:
-    typer.secho(text, fg=typer.colors.RED, err=True)
 
 
 if __name__ == "__main__":

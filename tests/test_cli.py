@@ -97,7 +97,7 @@ def test_wrong_topic_option_says_which_roles_there_are(pair: str, tmp_path: Path
 
 
 def test_settings_are_read_as_yaml():
-    config = cli._config(None, ["fusion.voxel_size_m=0.05", "map.frame_id=odom", "views.count=8", "map.up=0,0,1"])
+    config = cli.read_config(None, ["fusion.voxel_size_m=0.05", "map.frame_id=odom", "views.count=8", "map.up=0,0,1"])
     assert (config.fusion.voxel_size_m, config.map.frame_id, config.views.count) == (0.05, "odom", 8)
     assert config.map.up == "0,0,1"
 
