@@ -187,9 +187,9 @@ def tour_back(layouts: Sequence[Path | str], noise: str, console: Console) -> di
 
 
 def hour(layouts: Sequence[Path | str], noise: str, console: Console) -> dict[str, Any]:
-    """An hour round the same loop, 5 frames a second: how the memory grows in the last half of it."""
+    """An hour round the same loop, 5 frames of 320x240 a second: how the memory grows in the last half of it."""
     world, options = _world(layouts, noise)
-    options = replace(options, fps=_SLOW_FPS)
+    options = replace(options, fps=_SLOW_FPS, width=320, height=240)
     lap = _there_and_back(tour(world, options.tour, fps=_SLOW_FPS, seed=0, max_s=_LAP_S / 2), 0.0)
     laps = int(np.ceil(_HOUR_S * _SLOW_FPS / len(lap)))
     way = Trajectory(_SLOW_FPS, np.concatenate([lap.T_map_camera] * laps)[: int(_HOUR_S * _SLOW_FPS)], lap.floor_m)
