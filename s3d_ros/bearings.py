@@ -22,6 +22,7 @@ _LEAST_PIXELS = 150  # smaller masks are nothing to follow
 _NO_DEPTH_SHARE = 0.5  # of a mask that may have depth: otherwise it is something near, seen badly
 _WITHIN, _SURE_RAD = 0.75, 0.02  # of a mask's radius, plus what masks wobble
 _LOST_RAD = 0.03  # ... plus what the place may be wrong by, once it was out of sight
+_ABOUT_RAD = 0.6  # no mask is further off than this
 _RECENT_NS = 4_000_000_000
 _SIZES = 2.5  # radii of one thing differ by no more than this
 _PART = 1.2  # parts of one mask are about their radii apart
@@ -71,8 +72,11 @@ def sightlines(
 
 def by_bearing(lines: list[Sightline], tracks: Iterable[Track], camera: F64, now_ns: int) -> dict[int, Track]:
     """Return number -> object for bearings that objects known by bearing alone are seen in, jointly."""
-    known = [t for t in tracks if t.bearing is not None or _is_far(t, camera)]
-    if not lines or not known:
+    if not lines:
+        return {}
+    every = list(tracks)
+    known = [t for t in every if t.bearing is not None] + _far_ahead(every, lines, camera)
+    if not known:
         return {}
     cost = np.full((len(lines), len(known)), np.inf)
     for j, track in enumerate(known):
@@ -95,9 +99,15 @@ def by_bearing(lines: list[Sightline], tracks: Iterable[Track], camera: F64, now
     }
 
 
-def _is_far(track: Track, camera: F64) -> bool:
-    """Whether an object is known, and out of reach of depth from here."""
-    return track.public and track.box is not None and bool(np.linalg.norm(track.box.center - camera) >= _FAR_M)
+def _far_ahead(tracks: Iterable[Track], lines: list[Sightline], camera: F64) -> list[Track]:
+    """Return the objects that are known, out of reach of depth from here, and near one of the bearings."""
+    mapped = [t for t in tracks if t.id and t.box is not None]
+    if not mapped:
+        return []
+    to = np.array([t.box.center for t in mapped if t.box is not None]) - camera
+    distance = np.linalg.norm(to, axis=1)
+    ahead = (to @ np.array([line.direction for line in lines]).T).max(axis=1) >= np.cos(_ABOUT_RAD) * distance
+    return [mapped[k] for k in np.flatnonzero((distance >= _FAR_M) & ahead).tolist()]
 
 
 def _radius(track: Track, camera: F64) -> float:

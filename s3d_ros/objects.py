@@ -130,7 +130,7 @@ class ObjectMap:
                 continue
             track.see(seen.points, line.pixels, line.label, line.score)
             track.bearing = Bearing(seen.points.camera, line.direction, line.radius)
-            track.last_seen_ns = now_ns
+            track.last_seen_ns, track.came_from_far = now_ns, True
             self._confirm_if_due(track, line.label)
         return found
 

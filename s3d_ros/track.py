@@ -38,6 +38,7 @@ class Stature:
     voxels: int
 
 
+_LEAST_NEAR_VOXELS = 12  # a hand's breadth square: fewer are no place for what was known by bearing alone
 _LEAST_ODDS, _MOST_ODDS = 0.05, 4.0
 _CLEARLY = 1.1  # another label must have so many times the evidence of the one that an object has
 _SHARPNESS = 2.0  # views are not alike in what they tell: shares of evidence are less certain than the label is
@@ -92,6 +93,7 @@ class Track:
         self.stature: Stature | None = None  # what it was before its place began to be seen empty
         self.whole, self.parted = ByView(), ByView()  # how long one mask showed all of it, and how long several parts
         self.bearing: Bearing | None = None  # while it has no voxels
+        self.came_from_far = False  # it has its ID from bearings
         self._evidence: dict[str, ByView] = {}
         self._voxels: list[I64] = []
 
@@ -175,7 +177,7 @@ class Track:
     def fit_box(self, field: OwnedVoxels, voxels: I64, up: F64, now_ns: int) -> bool:
         """Fit the box to what was seen; return whether there is one."""
         self.most_voxels = max(len(voxels), int(0.9 * self.most_voxels))  # a bad mask's voxels are forgotten
-        if len(voxels) >= 3:
+        if len(voxels) >= (_LEAST_NEAR_VOXELS if self.came_from_far else 3):
             votes, support = field.votes[voxels], field.support(voxels)
             firm = voxels[
                 (votes >= _FIRM_VOTES * np.median(votes)) & (support >= min(_FIRM_SUPPORT, np.median(support)))

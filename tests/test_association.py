@@ -9,11 +9,16 @@ from hypothesis import strategies as st
 from synthetic import BoxWorld, circle, look_at, room
 
 from s3d_ros.association import Overlaps, assign, fragments, swallowed
+from s3d_ros.bearings import Sightline, by_bearing
+from s3d_ros.boxes import stands_out
 from s3d_ros.config import Config
+from s3d_ros.contact import continuous
 from s3d_ros.evidence import MOST_PER_VIEW_S, ByView, Pairs, outweighs
 from s3d_ros.geometry import box_iou
+from s3d_ros.lifting import LiftedPoints
 from s3d_ros.pipeline import Pipeline
 from s3d_ros.strays import strays
+from s3d_ros.track import Bearing, Track
 from s3d_ros.types import Instances, OrientedBox
 
 
@@ -122,6 +127,100 @@ def test_what_stands_before_a_thing_parts_it_and_both_parts_stay():
     xyz = np.stack([(columns - 20) * 0.02, (rows - 10) * 0.02, depth], axis=1).astype(np.float32)
     mask = np.where((columns >= 18) & (columns < 22), 0, 7).astype(np.uint16)  # a pole of 8 cm
     assert not strays(mask, depth, xyz, rows, columns, (20, 40)).any()
+
+
+def two_halves(step_m: float = 0.0) -> tuple[LiftedPoints, np.ndarray]:
+    """Return points of a wall 2 m away, 40 x 20 samples, under two masks; the right one is ``step_m`` further away."""
+    v, u = (m.ravel() for m in np.mgrid[0:20, 0:40])
+    rows = (u >= 20).astype(np.int64)
+    depth = 2.0 + step_m * rows
+    xyz = np.stack([(u - 20) * 0.01, (v - 10) * 0.01, depth], axis=1).astype(np.float32)
+    pixels = np.stack([u * 4 + 2, v * 4 + 2], axis=1).astype(np.int32)
+    return LiftedPoints(0, xyz, (rows + 1).astype(np.uint16), pixels, np.zeros(3), (80, 160), 4), rows
+
+
+def test_masks_that_touch_on_one_surface_under_one_name_may_be_parts_of_one():
+    points, rows = two_halves()
+    assert continuous(points, rows, ["table", "table"]) == {(0, 1)}
+    assert continuous(points, rows, ["table", "chair"]) == set()
+    assert continuous(points, rows, ["", ""]) == set()
+
+
+def test_masks_with_a_step_or_a_gap_or_a_corner_between_them_are_two_things():
+    points, rows = two_halves(step_m=0.1)
+    assert continuous(points, rows, ["chair", "chair"]) == set()
+    points, rows = two_halves()
+    gap = np.where(np.isin(points.pixels[:, 0] // 4, (19, 20)), -1, rows)
+    assert continuous(points, gap, ["chair", "chair"]) == set()
+    corner = np.where(points.pixels[:, 1] // 4 < 14, rows, -1)
+    corner[(rows == 1) & (points.pixels[:, 1] // 4 < 10)] = -1  # they touch along 4 samples only
+    assert continuous(points, corner, ["chair", "chair"]) == set()
+
+
+def far_track(slot: int, direction: tuple[float, float, float], label: str) -> Track:
+    track = Track(slot, 0)
+    d = np.array(direction) / np.linalg.norm(direction)
+    track.bearing = Bearing(np.zeros(3), d, 0.05)
+    track.see(two_halves()[0], 2000, label, 0.9)
+    return track
+
+
+def line(number: int, to: tuple[float, float, float], label: str, radius: float = 0.05) -> Sightline:
+    return Sightline(number, label, 0.9, np.array(to) / np.linalg.norm(to), radius, 2000)
+
+
+def test_what_has_no_depth_is_followed_by_bearing_as_the_camera_moves():
+    """Two chairs 7 m ahead and 2 m apart; the camera goes 1 m to the side, and both seem to go the other way."""
+    left, right = far_track(1, (-1, 0, 7), "chair"), far_track(2, (1, 0, 7), "chair")
+    lines = [line(5, (1 - 1, 0, 7), "chair"), line(6, (-1 - 1, 0, 7), "chair")]
+    later = 10_000_000_000
+    assert by_bearing(lines, [left, right], np.array([1.0, 0, 0]), later) == {5: right, 6: left}
+    assert by_bearing([line(7, (3, 0, 7), "chair")], [left, right], np.zeros(3), later) == {}
+    assert by_bearing([line(7, (1, 0, 7), "chair", radius=0.3)], [left, right], np.zeros(3), later) == {}
+
+
+def test_another_name_is_no_reason_to_lose_what_was_just_seen_by_bearing():
+    track = far_track(1, (0, 0, 7), "chair")
+    track.last_seen_ns = 0
+    off = (0.38, 0, 7)
+    assert by_bearing([line(3, off, "stool")], [track], np.zeros(3), 1_000_000_000) == {3: track}
+    assert by_bearing([line(3, off, "stool")], [track], np.zeros(3), 20_000_000_000) == {}
+    assert by_bearing([line(3, off, "chair")], [track], np.zeros(3), 20_000_000_000) == {3: track}
+
+
+def test_a_halo_is_what_is_seen_rarely_beside_what_is_seen_often():
+    plate = np.stack([*(m.ravel() for m in np.mgrid[0:1:0.03, 0:1:0.03]), np.zeros(34 * 34)], axis=1)
+    behind = plate + [0, 0, 0.06]
+    far_end = plate + [2.0, 0, 0]
+    points = np.concatenate([plate, behind, far_end])
+    sights = np.repeat([40.0, 4.0, 4.0], len(plate))
+    kept = stands_out(points, sights, 0.03)
+    np.testing.assert_array_equal(kept, np.repeat([True, False, True], len(plate)))
+
+
+def named(*sights: tuple[str, float, int]) -> Track:
+    track = Track(1, 0)
+    track.box = OrientedBox(np.zeros(3), np.ones(3), np.eye(3))
+    points = two_halves()[0]
+    for k, (label, score, side) in enumerate(sights):
+        camera = 3 * np.array([np.cos(np.deg2rad(side)), np.sin(np.deg2rad(side)), 0])
+        track.see(dataclasses.replace(points, camera=camera, stamp_ns=k * 100_000_000), 5000, label, score)
+    return track
+
+
+def test_a_sure_name_outweighs_an_unsure_one_of_as_many_sides():
+    sure, unsure = ("chair", 0.9), ("stool", 0.6)
+    sights = [(*name, side) for side in (10, 50) for name in (unsure, unsure, sure)]
+    track = named(*sights)
+    assert track.label == "chair"
+    assert list(track.label_scores()) == ["chair", "stool"]
+    assert sum(track.label_scores().values()) == pytest.approx(1.0)
+
+
+def test_a_name_changes_only_when_another_is_clearly_ahead():
+    both = [("chair", 0.8, 10)] * 20 + [("stool", 0.8, 50)] * 20  # as much as one side can tell, each
+    assert named(*both, ("stool", 0.6, 90)).label == "chair"
+    assert named(*both, *[("stool", 0.8, 90)] * 3).label == "stool"
 
 
 # --- short films: a detector's errors over a room with two boxes --------------------------------
