@@ -25,9 +25,7 @@ class OwnedVoxels:
     def __init__(self, voxel_m: float, capacity: int = 1 << 16) -> None:
         self.voxel_m = voxel_m
         # Keys of three int32: Open3D hashes single int64 keys so badly that a look-up takes seconds.
-        self._hash = o3c.HashMap(
-            capacity, o3c.int32, o3c.SizeVector((3,)), o3c.int32, o3c.SizeVector((1,)), o3c.Device("CPU:0")
-        )
+        self._hash = _new_hash(capacity)
         self._places = np.zeros((capacity, 3), np.int32)  # integer coordinates, in voxels
         self.owner = np.zeros(capacity, np.int32)
         self.votes = np.zeros(capacity, np.float32)
@@ -154,13 +152,21 @@ class OwnedVoxels:
 
     def _number(self, keys: I32) -> None:
         """Make voxels of integer coordinates (N, 3), none of which is there yet."""
+        if self._size + len(keys) > int(self._hash.capacity()):
+            # Open3D would grow by itself, but that takes ten times as long, and holds Python's lock all the while.
+            self._hash = _new_hash(2 * max(self._size + len(keys), int(self._hash.capacity())))
+            for start in range(0, self._size, _AT_ONCE):
+                self._enter(self._places[start : min(start + _AT_ONCE, self._size)], start)
+        self._enter(keys, self._size)
+        self._size += len(keys)
+        self._grow()
+        self._places[self._size - len(keys) : self._size] = keys
+
+    def _enter(self, keys: I32, first: int) -> None:
         # Open3D's own slots change whenever the hash grows: the value is a number of our own that doesn't.
         rows, _ = self._hash.activate(o3c.Tensor.from_numpy(keys))
         new = rows.numpy().astype(np.int64)
-        self._hash.value_tensor().numpy()[new, 0] = np.arange(self._size, self._size + len(new))
-        self._size += len(new)
-        self._grow()
-        self._places[self._size - len(new) : self._size] = keys
+        self._hash.value_tensor().numpy()[new, 0] = np.arange(first, first + len(new))
 
     def _grow(self) -> None:
         if self._size > len(self.owner):
@@ -170,3 +176,7 @@ class OwnedVoxels:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {name: getattr(self, name) for name in _ARRAYS}
+
+
+def _new_hash(capacity: int) -> o3c.HashMap:
+    return o3c.HashMap(capacity, o3c.int32, o3c.SizeVector((3,)), o3c.int32, o3c.SizeVector((1,)), o3c.Device("CPU:0"))

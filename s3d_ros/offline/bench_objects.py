@@ -64,7 +64,9 @@ def bench_objects(console: Console) -> dict[str, Any]:
 
 def _told(times: dict[int, dict[str, list[float]]], console: Console) -> dict[str, Any]:
     few, some, many = _OBJECTS
-    table = Table(f"ms per frame, {_IN_VIEW} instances in view", *(f"{n} objects" for n in _OBJECTS), f"{many} / {some}")
+    table = Table(
+        f"ms per frame, {_IN_VIEW} instances in view", *(f"{n} objects" for n in _OBJECTS), f"{many} / {some}"
+    )
     rows: dict[str, Any] = {}
     for step in times[few]:
         medians = [float(np.median(times[n][step])) for n in _OBJECTS]
@@ -80,7 +82,7 @@ def _told(times: dict[int, dict[str, list[float]]], console: Console) -> dict[st
 def _timed(objects: ObjectMap, seen: tuple[Frame, Instances], times: dict[str, list[float]]) -> None:
     """Do with a frame's objects what the pipeline does, and note how long each step took, in milliseconds.
 
-    What counts is the time of a processor, all threads together: nobody else's work, and no second core.
+    What counts is the time of the processor, all threads together: not what others do on it, and no second core.
     """
     frame, instances = seen
     config, total = Config(), 0.0
@@ -165,9 +167,7 @@ class _Hall:
     def frame(self, index: int) -> tuple[Frame, Instances]:
         """Render one frame and its instances; two of these have no depth."""
         T = _pose(index)
-        rays = self._scene.create_rays_pinhole(
-            o3c.Tensor(_K.matrix()), o3c.Tensor(invert(T)), _K.width, _K.height
-        )
+        rays = self._scene.create_rays_pinhole(o3c.Tensor(_K.matrix()), o3c.Tensor(invert(T)), _K.width, _K.height)
         hit = self._scene.cast_rays(rays)
         depth = hit["t_hit"].numpy()
         what = np.where(np.isfinite(depth), hit["geometry_ids"].numpy().astype(np.int64) + 1, 0)
