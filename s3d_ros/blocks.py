@@ -125,6 +125,12 @@ class Blocks:
             values = page.attribute(name)
             values *= factor
 
+    def release_some(self) -> bool:
+        """Give some of the memory back; nothing can be asked any longer. Return whether there is more."""
+        if self._pages:
+            self._pages.pop()
+        return bool(self._pages)
+
     def whole(self) -> o3d.t.geometry.VoxelBlockGrid:
         """Return a copy of all in one grid, to extract the surface from. Costs time with the size of the map."""
         grid = _new_grid(self._voxel_m, self._edge, len(self) + _AT_ONCE, self._device)

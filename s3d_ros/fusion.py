@@ -157,6 +157,11 @@ class Fusion:
         self._blocks.scatter("weight", unique, weight)
         self._note(coords)
 
+    def release(self, rest: Callable[[], None]) -> None:
+        """Give the memory back of a map that nobody needs any longer. rest: called between short steps."""
+        while self._blocks.release_some():
+            rest()
+
     def take_dirty(self) -> I32:
         """Return the coordinates (N, 3) of the blocks changed since the last call."""
         keys, self._dirty = self._dirty, set()

@@ -292,27 +292,42 @@ class ObjectMap:
 
         What is gone is among both: once, with its state.
         """
-        stale_ns, period_ns = int(self.config.tentative_s * 1e9), int(self.config.box_period_s * 1e9)
+        stale_ns = int(self.config.tentative_s * 1e9)
         for track in self.tracks.unsure():
             stale = abs(now_ns - track.last_seen_ns) > (stale_ns if track.bearing is None else _FAR_STALE * stale_ns)
             if stale:
                 self.tracks.drop(track)
+        due = self._due(now_ns, everything)
+        for track in due if everything else due[:_BOXES_AT_ONCE]:
+            self._fit(track, now_ns)
+        self.movements.step(self.tracks, now_ns)
+        changed, removed = self.tracks.take_news()
+        gone, self._gone = self._gone, []
+        return (*(t.snapshot() for t in changed), *gone), tuple(removed)
+
+    def fit_one(self, now_ns: int) -> bool:
+        """Fit one box that is old anew, however lately it was fitted; return whether there was any."""
+        due = self._due(now_ns, True)
+        for track in due[:1]:
+            self._fit(track, now_ns)
+        return bool(due)
+
+    def _due(self, now_ns: int, everything: bool) -> list[Track]:
+        """Return the objects whose boxes are to be fitted, that which waits longest first."""
+        period_ns = int(self.config.box_period_s * 1e9)
         due = [
             t
             for t in self.tracks.with_old_box()
             if t.has_voxels and (everything or abs(now_ns - t.box_ns) >= period_ns or t.box is None)
         ]
-        due.sort(key=lambda t: t.box_ns)
-        for track in due if everything else due[:_BOXES_AT_ONCE]:
-            if track not in self.tracks:  # merged meanwhile
-                continue
-            if self.tracks.fit_box(track, self.up, now_ns):
-                merge_touching(self.tracks, track, now_ns)
-                self.tracks.note_change(track)
-        self.movements.step(self.tracks, now_ns)
-        changed, removed = self.tracks.take_news()
-        gone, self._gone = self._gone, []
-        return (*(t.snapshot() for t in changed), *gone), tuple(removed)
+        return sorted(due, key=lambda t: t.box_ns)
+
+    def _fit(self, track: Track, now_ns: int) -> None:
+        if track not in self.tracks:  # merged meanwhile
+            return
+        if self.tracks.fit_box(track, self.up, now_ns):
+            merge_touching(self.tracks, track, now_ns)
+            self.tracks.note_change(track)
 
     def snapshot(self) -> tuple[SceneObject, ...]:
         """Return all public objects by ID."""

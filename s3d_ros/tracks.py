@@ -194,9 +194,9 @@ class Tracks:
         """Give IDs from this one on."""
         self._next_id = next_id
 
-    def has_id(self, object_id: int) -> bool:
-        """Whether an object has this very ID."""
-        return any(t.id == object_id for t in self)
+    def ids(self) -> set[int]:
+        """Return the IDs that objects have, those that stand for others left out."""
+        return {t.id for t in self if t.id}
 
     def adopt(self, track: Track, points: F32) -> None:
         """Take over another map's object, with points (N, 3) of this map that are its surface."""
@@ -208,7 +208,7 @@ class Tracks:
     def announce(self, before: Tracks) -> None:
         """Have all that is here told as news, and what was in another map, and is not here, as removed."""
         self._changed = {t.slot for t in self if t.id}
-        here = {t.id for t in self}
+        here = self.ids()
         self._removed = [t.id for t in before if t.id and t.id not in here]
 
     def resolve(self, object_id: int) -> int:

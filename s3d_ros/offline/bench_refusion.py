@@ -6,6 +6,7 @@ real time. A thread that wants to run every 5 ms stands for the callbacks: how l
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from scipy.spatial.transform import Rotation
 from s3d_ros.config import Config
 from s3d_ros.pipeline import Pipeline
 from s3d_ros.ros.refusion_process import RefusionProcess
+from s3d_ros.ros.running import SWITCH_S
 from s3d_ros.types import F64, Frame, Instances, PosePath
 
 Observed = tuple[Frame, Instances]
@@ -29,7 +31,7 @@ _FPS = 10.0
 _STEP_NS = round(1e9 / _FPS)
 _DISTINCT, _MAPPED = 500, 2000  # frames rendered, frames that the map was made of: to and fro
 _WRONG_S = 30.0  # of the map's last frames have poses that are off
-_BEFORE_S, _AFTER_S, _LONGEST_S = 20.0, 5.0, 240.0
+_BEFORE_S, _AFTER_S, _LONGEST_S = 20.0, 5.0, 900.0
 _BEAT_S = 0.005
 _LIMIT_RATIO, _LIMIT_LATE_MS = 1.5, 20.0
 
@@ -118,6 +120,8 @@ def measured(observed: Sequence[Observed], mapped: int, console: Console) -> dic
     phases = {name: _Phase() for name in ("before", "during", "after")}
     swap_ms: float | None = None
     phase, until, told_at = "before", _BEFORE_S, 0.0
+    switch_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)  # as in the node
     heart = Heartbeat()
     start = time.perf_counter()
     with console.status("mapping in real time"):
@@ -135,6 +139,7 @@ def measured(observed: Sequence[Observed], mapped: int, console: Console) -> dic
             if (made := remaker.take()) is not None:
                 exchange = time.perf_counter()
                 pipeline.replace_by(*made)
+                remaker.forget(made[0])
                 del made
                 swap_ms = (time.perf_counter() - exchange) * 1e3
                 until = time.perf_counter() - start + _AFTER_S
@@ -142,7 +147,7 @@ def measured(observed: Sequence[Observed], mapped: int, console: Console) -> dic
             past = pipeline.past
             assert past is not None
             if phase == "during" and swap_ms is None and not remaker.is_busy and (wanted := past.wanted()) is not None:
-                remaker.begin(past, wanted, pipeline.up)
+                remaker.begin(past, wanted, pipeline.up, pipeline.views)
             if phase == "during" and swap_ms is not None:
                 time.sleep(2 * _BEAT_S)
                 phases[phase].late_ms, heart.late_ms = heart.late_ms, []
@@ -151,6 +156,7 @@ def measured(observed: Sequence[Observed], mapped: int, console: Console) -> dic
                 break
     heart.stop()
     remaker.close()
+    sys.setswitchinterval(switch_s)
     if swap_ms is None:
         raise RuntimeError(f"the map was not made anew within {_LONGEST_S:g} s: {faults}")
     phases[phase].late_ms = heart.late_ms
