@@ -1,7 +1,7 @@
 """Blocks of voxels in Open3D's VoxelBlockGrids: in many small ones, because a large one takes long to make.
 
 Open3D clears a grid's memory with Python's lock held, a tenth of a second for 20,000 blocks, and grows by making
-another one of twice the size. Here a grid is full at some thousand blocks, and the next one is begun: 10 ms.
+another one of twice the size. Here a grid is full at some hundred blocks, and the next one is begun: 3 ms.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from s3d_ros.types import F32, I32, I64
 
 ATTRIBUTES = ("tsdf", "weight", "color")
 _CHANNELS = (1, 1, 3)
-_PAGE = 1536  # blocks of a grid
+_PAGE = 384  # blocks of a grid
 # Open3D grows a grid to which it is told to add more than there is room for, though they be in it already.
-_AT_ONCE = 256
+_AT_ONCE = 128
 _FIRST_BLOCKS = 1 << 15
 
 

@@ -36,11 +36,12 @@ class Refusion:
         from s3d_ros.pipeline import Pipeline  # the pipeline knows this module
 
         seldom = dict.fromkeys(("bev.period_s", "views.period_s", "map.scene_period_s"), _SELDOM_S)
+        seldom["fusion.initial_blocks"] = 100  # room is made as it is needed
         quiet = {**seldom, "map.up": ",".join(map(str, up))}
         self.pipeline: Pipeline = Pipeline(config.with_values(quiet), keeps_past=False)
         self.sights: Sights = Counter()
         self.last_ns = -1  # stamp of the last anchor that was seen
-        self.moved: MovedViews | None = None  # the view frames, as far as they were moved before the exchange
+        self.moved: MovedViews = {}  # the view frames, as far as they were moved before the exchange
         self._is_prepared = False
         self._memory = memory
         self._remembers = self._settled = False
@@ -94,7 +95,7 @@ class Refusion:
         while objects.fit_one(max(self.last_ns, 0)):
             rest()
         if views is not None:
-            self.moved = views.moved(correction, rest)
+            self.moved |= views.moved(correction, self.moved, rest)
 
     @property
     def is_prepared(self) -> bool:

@@ -105,10 +105,10 @@ class ViewSelector:
             frame = replace(view.frame, revision=view.frame.revision + 1, T_map_camera=T)
             self._add(_View(frame, points, cells))
 
-    def moved(self, correction: Correction, rest: Callable[[], None] = lambda: None) -> MovedViews:
-        """Return where a correction moves the views, for ``move``. From any thread; rest: see ``Pipeline``."""
+    def moved(self, correction: Correction, known: MovedViews, rest: Callable[[], None] = lambda: None) -> MovedViews:
+        """Return where a correction moves the views that are not known yet. From any thread, in short steps."""
         out: MovedViews = {}
-        for view in list(self._views):
+        for view in [v for v in list(self._views) if v.frame.id not in known]:
             out[view.frame.id] = self._moved(view, correction)
             rest()
         return out

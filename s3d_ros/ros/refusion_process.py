@@ -30,7 +30,7 @@ from s3d_ros.views import ViewSelector
 
 NICENESS = 10  # frames go first
 _AT_ONCE = 16  # anchors
-_LAST_FEW = 2  # anchors that the mapping thread may see itself
+_LAST_FEW = 2  # anchors that are not worth sending
 _ROUNDS = 8
 _REST_S = 0.004
 _PIECE = 1 << 20  # bytes
@@ -122,14 +122,14 @@ class RefusionProcess:
             pipe.send(_FINISH)
             state = _receive(pipe)
         made = Refusion.resumed(self._config, job.up, state, _rest)
-        for _ in range(_ROUNDS):
+        for _ in range(_ROUNDS):  # what comes while this is done is seen, too: the exchange waits for nothing
+            made.prepare(job.views, job.remaking.correction, _rest)
             anchors = job.past.anchors_of(job.remaking, made.last_ns)
-            if len(anchors) <= _LAST_FEW:
+            if not anchors:
                 break
             for anchor in anchors:
                 made.see([anchor])
                 _rest()
-        made.prepare(job.views, job.remaking.correction, _rest)
         return made
 
     @staticmethod
