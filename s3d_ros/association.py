@@ -8,6 +8,7 @@ hundredth. Pure functions; they know nothing of objects but columns.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -32,12 +33,12 @@ class Overlaps:
     sizes: I64
     visible: I64
 
-    @property
+    @cached_property
     def of_object(self) -> F64:
         """Share of what is visible of each object that each instance covers, (I, K)."""
         return np.asarray(self.counts / np.maximum(self.visible, 1)[None, :])
 
-    @property
+    @cached_property
     def of_instance(self) -> F64:
         """Share of each instance that is each object's, (I, K)."""
         return np.asarray(self.counts / np.maximum(self.sizes, 1)[:, None])

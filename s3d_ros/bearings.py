@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from s3d_ros.lifting import REFERENCE_HEIGHT, REFERENCE_WIDTH
 from s3d_ros.track import Track
+from s3d_ros.tracks import Tracks
 from s3d_ros.types import F64, Frame, Instances
 
 _FAR_M = 4.0  # from here on an object may have no depth
@@ -22,7 +23,6 @@ _LEAST_PIXELS = 150  # smaller masks are nothing to follow
 _NO_DEPTH_SHARE = 0.5  # of a mask that may have depth: otherwise it is something near, seen badly
 _WITHIN, _SURE_RAD = 0.75, 0.02  # of a mask's radius, plus what masks wobble
 _LOST_RAD = 0.03  # ... plus what the place may be wrong by, once it was out of sight
-_ABOUT_RAD = 0.6  # no mask is further off than this
 _RECENT_NS = 4_000_000_000
 _SIZES = 2.5  # radii of one thing differ by no more than this
 _PART = 1.2  # parts of one mask are about their radii apart
@@ -74,8 +74,7 @@ def by_bearing(lines: list[Sightline], tracks: Iterable[Track], camera: F64, now
     """Return number -> object for bearings that objects known by bearing alone are seen in, jointly."""
     if not lines:
         return {}
-    every = list(tracks)
-    known = [t for t in every if t.bearing is not None] + _far_ahead(every, lines, camera)
+    known = [t for t in tracks if t.bearing is not None or _is_far(t, camera)]
     if not known:
         return {}
     cost = np.full((len(lines), len(known)), np.inf)
@@ -99,15 +98,17 @@ def by_bearing(lines: list[Sightline], tracks: Iterable[Track], camera: F64, now
     }
 
 
-def _far_ahead(tracks: Iterable[Track], lines: list[Sightline], camera: F64) -> list[Track]:
-    """Return the objects that are known, out of reach of depth from here, and near one of the bearings."""
-    mapped = [t for t in tracks if t.id and t.box is not None]
-    if not mapped:
+def far_ahead(tracks: Tracks, lines: list[Sightline], camera: F64) -> list[Track]:
+    """Return the known objects out of reach of depth from here that one of the bearings may be of: asks all at once."""
+    if not lines:
         return []
-    to = np.array([t.box.center for t in mapped if t.box is not None]) - camera
-    distance = np.linalg.norm(to, axis=1)
-    ahead = (to @ np.array([line.direction for line in lines]).T).max(axis=1) >= np.cos(_ABOUT_RAD) * distance
-    return [mapped[k] for k in np.flatnonzero((distance >= _FAR_M) & ahead).tolist()]
+    directions, radii = np.array([line.direction for line in lines]), np.array([line.radius for line in lines])
+    return tracks.of(tracks.places.along(camera, directions, radii, _FAR_M, _SIZES, _WITHIN, _SURE_RAD + _LOST_RAD))
+
+
+def _is_far(track: Track, camera: F64) -> bool:
+    """Whether an object is known, and out of reach of depth from here."""
+    return track.public and track.box is not None and bool(np.linalg.norm(track.box.center - camera) >= _FAR_M)
 
 
 def _radius(track: Track, camera: F64) -> float:

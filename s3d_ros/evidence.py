@@ -80,27 +80,42 @@ class Pairs:
     def __init__(self) -> None:
         self._together: dict[tuple[int, int], ByView] = {}
         self._apart: dict[tuple[int, int], ByView] = {}
+        self._partners: dict[int, set[int]] = {}  # of each object: so that nobody looks through all pairs
 
     def together(self, a: int, b: int) -> ByView:
-        return self._together.setdefault(_key(a, b), ByView())
+        return self._of(self._together, a, b)
 
     def apart(self, a: int, b: int) -> ByView:
-        return self._apart.setdefault(_key(a, b), ByView())
+        return self._of(self._apart, a, b)
 
     def forget(self, slot: int) -> None:
         """An object is no more."""
-        for d in (self._together, self._apart):
-            for key in [k for k in d if slot in k]:
-                del d[key]
+        for other in self._parted(slot):
+            for d in (self._together, self._apart):
+                d.pop(_key(slot, other), None)
 
     def inherit(self, heir: int, gone: int) -> None:
         """What was seen of one object counts for the one that it turned out to be."""
-        for d in (self._together, self._apart):
-            for key in [k for k in d if gone in k]:
-                other = key[0] if key[1] == gone else key[1]
-                found = d.pop(key)
-                if other != heir:
-                    d.setdefault(_key(heir, other), ByView()).absorb(found)
+        for other in self._parted(gone):
+            for d in (self._together, self._apart):
+                found = d.pop(_key(gone, other), None)
+                if found is not None and other != heir:
+                    self._of(d, heir, other).absorb(found)
+
+    def _of(self, d: dict[tuple[int, int], ByView], a: int, b: int) -> ByView:
+        key = _key(a, b)
+        if (found := d.get(key)) is None:
+            found = d[key] = ByView()
+            self._partners.setdefault(a, set()).add(b)
+            self._partners.setdefault(b, set()).add(a)
+        return found
+
+    def _parted(self, slot: int) -> list[int]:
+        """Return all that there are pairs with; none knows of it any longer."""
+        others = sorted(self._partners.pop(slot, ()))
+        for other in others:
+            self._partners.get(other, set()).discard(slot)
+        return others
 
     def state(self) -> State:
         """Return of both kinds: pairs (P, 2) of slots, seconds (P,), and rows (E, 3) of (pair, direction, seconds)."""
@@ -109,6 +124,10 @@ class Pairs:
     def restore(self, state: State) -> None:
         """Take over what ``state`` returned."""
         self._together, self._apart = _unpacked(state["together"]), _unpacked(state["apart"])
+        self._partners = {}
+        for a, b in (*self._together, *self._apart):
+            self._partners.setdefault(a, set()).add(b)
+            self._partners.setdefault(b, set()).add(a)
 
 
 def _packed(pairs: dict[tuple[int, int], ByView]) -> State:

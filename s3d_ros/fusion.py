@@ -12,6 +12,7 @@ import numpy as np
 import open3d as o3d
 import open3d.core as o3c
 
+from s3d_ros.blocks import Blocks
 from s3d_ros.config import FusionConfig
 from s3d_ros.geometry import invert
 from s3d_ros.state import State, joined, put, taken
@@ -26,7 +27,6 @@ DEPTH_SCALE = 1000.0
 _TSDF_STEPS = 32767.0
 _MOST_WEIGHT = 60000.0
 _AT_ONCE = 256  # blocks
-_ATTRIBUTES = ("tsdf", "weight", "color")
 _REMEMBERED = ("_last_ns", "_turn")
 
 # Where a block is probed for being seen through, in units of its edge: its corners and its middle.
@@ -51,44 +51,21 @@ class Fusion:
         self._device = o3c.Device(config.device)
         self.reset()
 
-    def reset(self, blocks: int = 0) -> None:
+    def reset(self, blocks: int | None = None) -> None:
         """Forget everything; there is room for so many blocks at once."""
-        self._grid = self._new_grid(max(self.config.initial_blocks, blocks))
+        c = self.config
+        self._blocks = Blocks(
+            c.voxel_size_m, c.block_voxels, self._device, c.initial_blocks if blocks is None else blocks
+        )
         self.index = TileIndex(self.block_m)
         self._dirty: set[int] = set()
         self._watched: set[int] | None = None
         self._last_ns: int | None = None
         self._turn = 0
 
-    def _new_grid(self, capacity: int) -> o3d.t.geometry.VoxelBlockGrid:
-        return o3d.t.geometry.VoxelBlockGrid(
-            _ATTRIBUTES,
-            (o3c.float32,) * 3,
-            (o3c.SizeVector((1,)), o3c.SizeVector((1,)), o3c.SizeVector((3,))),
-            self.config.voxel_size_m,
-            self.config.block_voxels,
-            capacity,
-            self._device,
-        )
-
-    def _make_room(self, blocks: int) -> None:
-        """Double the grid if so many more blocks might not fit. Open3D does so by itself, in ten times the time."""
-        capacity = int(self._grid.hashmap().capacity())
-        if len(self) + blocks <= capacity:
-            return
-        old, self._grid = self._grid, self._new_grid(max(2 * capacity, len(self) + blocks))
-        for part in _parts(self.index.all()):
-            keys = o3c.Tensor.from_numpy(part).to(self._device)
-            slots, _ = old.hashmap().find(keys)
-            from_slots = slots.cpu().numpy().astype(np.int64)
-            slots, _ = self._grid.hashmap().activate(keys)
-            to_slots = slots.cpu().numpy().astype(np.int64)
-            for name in _ATTRIBUTES:
-                self._scatter(name, to_slots, self._gather(name, from_slots, old))
-
     def __len__(self) -> int:
         """Number of blocks allocated."""
-        return int(self._grid.hashmap().size())
+        return len(self._blocks)
 
     @property
     def size_bytes(self) -> int:
@@ -106,19 +83,16 @@ class Fusion:
         T_camera_map = o3c.Tensor(invert(frame.T_map_camera))
         max_m = float(depth_mm.max()) / DEPTH_SCALE + 1.0  # the frame assembler has cut the depth already
         trunc = self.config.truncation_voxels
-        blocks = self._grid.compute_unique_block_coordinates(depth, K, T_camera_map, DEPTH_SCALE, max_m, trunc)
-        coords = blocks.cpu().numpy()
-        turn = self._whose_turn(blocks, coords, frame.stamp_ns)
-        if not turn.all():
-            if not turn.any():
-                return
-            blocks, coords = blocks[o3c.Tensor.from_numpy(turn).to(self._device)], coords[turn]
-        self._make_room(len(blocks))
-        self._grid.integrate(blocks, depth, color.to(self._device), K, T_camera_map, DEPTH_SCALE, max_m, trunc)
+        coords = self._blocks.touched(depth, K, T_camera_map, DEPTH_SCALE, max_m, trunc)
+        turn = self._whose_turn(coords, frame.stamp_ns)
+        if not turn.any():
+            return
+        coords = coords[turn]
+        self._blocks.integrate(coords, depth, color.to(self._device), K, T_camera_map, DEPTH_SCALE, max_m, trunc)
         self.index.add(coords)
         self._note(coords)
 
-    def _whose_turn(self, blocks: o3c.Tensor, coords: I32, stamp_ns: int) -> Bools:
+    def _whose_turn(self, coords: I32, stamp_ns: int) -> Bools:
         """Return which blocks (N, 3) take part, (N,): of a fast camera's frames each fuses every second block.
 
         Two frames in ``block_period_s`` show nearly the same, and fusing is most of a frame's cost. New blocks, and
@@ -128,8 +102,7 @@ class Fusion:
         self._last_ns, self._turn = stamp_ns, 1 - self._turn
         if not is_fast:
             return np.ones(len(coords), bool)
-        _, known = self._grid.hashmap().find(blocks)
-        return np.asarray((coords.sum(axis=1) % 2 == self._turn) | ~known.cpu().numpy())
+        return np.asarray((coords.sum(axis=1) % 2 == self._turn) | (self.slots(coords) < 0))
 
     def carve(self, empty: EmptySpace, part: int = 0, parts: int = 1) -> int:
         """Let evidence fade where a frame looks through it; return the number of voxels that faded.
@@ -146,7 +119,7 @@ class Fusion:
         if not len(coords):
             return 0
         slots = self.slots(coords)
-        weight, tsdf = self._gather("weight", slots), self._gather("tsdf", slots)
+        weight, tsdf = self._blocks.gather("weight", slots), self._blocks.gather("tsdf", slots)
         flat = np.minimum(weight, self.config.max_weight).reshape(len(slots), -1)
         rows, voxels = np.nonzero((tsdf.reshape(flat.shape) < 0.99) & (flat > 0))
         points = (coords[rows] * np.float32(self.block_m)) + self._voxel_offsets()[voxels]
@@ -154,7 +127,7 @@ class Fusion:
         rows, voxels = rows[gone], voxels[gone]
         faded = np.minimum(flat[rows, voxels], 4 * self.config.min_weight) / 2
         flat[rows, voxels] = np.where(faded < 0.5, 0, faded)
-        self._scatter("weight", slots, flat.reshape(weight.shape))
+        self._blocks.scatter("weight", slots, flat.reshape(weight.shape))
         self._note(coords[np.unique(rows)])
         return len(rows)
 
@@ -178,11 +151,16 @@ class Fusion:
         if not len(slots):
             return
         unique, row = np.unique(slots, return_inverse=True)
-        weight = self._gather("weight", unique)
+        weight = self._blocks.gather("weight", unique)
         x, y, z = (cells - coords * b).T
         weight[row, z, y, x] = 0
-        self._scatter("weight", unique, weight)
+        self._blocks.scatter("weight", unique, weight)
         self._note(coords)
+
+    def release(self, rest: Callable[[], None]) -> None:
+        """Give the memory back of a map that nobody needs any longer. rest: called between short steps."""
+        while self._blocks.release_some():
+            rest()
 
     def take_dirty(self) -> I32:
         """Return the coordinates (N, 3) of the blocks changed since the last call."""
@@ -203,12 +181,12 @@ class Fusion:
             parts = [self.state(part) for part in _parts(self.index.all())]
             return joined(parts) if parts else self.state(np.zeros((0, 3), np.int32))
         slots = self.slots(coords)
-        weight = self._gather("weight", slots)
+        weight = self._blocks.gather("weight", slots)
         known = weight > 0
-        tsdf = self._gather("tsdf", slots)
+        tsdf = self._blocks.gather("tsdf", slots)
         steps = np.maximum(np.rint(np.abs(tsdf) * np.float32(_TSDF_STEPS)), 1)  # what lies inside stays inside
         tsdf = np.copysign(steps, tsdf) * (known & (tsdf != 0))
-        color = np.clip(self._gather("color", slots) * known + np.float32(0.5), 0, 255)
+        color = np.clip(self._blocks.gather("color", slots) * known + np.float32(0.5), 0, 255)
         return {
             **taken(self, _REMEMBERED),
             "blocks": coords,
@@ -219,13 +197,12 @@ class Fusion:
 
     def scale_weights(self, factor: float) -> None:
         """Make every sight so far count for so many."""
-        values = self._grid.attribute("weight")
-        values *= factor
+        self._blocks.scale("weight", factor)
 
     def restore(self, state: State, rest: Callable[[], None] = lambda: None) -> None:
         """Forget what there is and take over what ``state`` returned. rest: called between short steps."""
         coords = np.ascontiguousarray(state["blocks"], dtype=np.int32)
-        self.reset(len(coords) + len(coords) // 4)
+        self.reset(0)
         put(self, state, _REMEMBERED)
         self.index.add(coords)
         self._dirty = set(block_keys(coords).tolist())
@@ -233,73 +210,51 @@ class Fusion:
         for part in _parts(coords):  # in parts, because Python's lock is held meanwhile
             rows = slice(done, done + len(part))
             done += len(part)
-            slots, _ = self._grid.hashmap().activate(o3c.Tensor.from_numpy(part).to(self._device))
-            where = slots.cpu().numpy().astype(np.int64)
-            self._scatter("tsdf", where, state["tsdf"][rows, ..., None] / np.float32(_TSDF_STEPS))
-            self._scatter("weight", where, state["weight"][rows, ..., None].astype(np.float32))
-            self._scatter("color", where, state["color"][rows].astype(np.float32))
+            where = self._blocks.activate(part)
+            self._blocks.scatter("tsdf", where, state["tsdf"][rows, ..., None] / np.float32(_TSDF_STEPS))
+            self._blocks.scatter("weight", where, state["weight"][rows, ..., None].astype(np.float32))
+            self._blocks.scatter("color", where, state["color"][rows].astype(np.float32))
             rest()
 
     def inside_counts(self, coords: I32) -> tuple[I64, I64]:
         """Return how many voxels of each block (N,) lie inside of things, and how many are known at all."""
         slots = self.slots(coords)
-        known = self._gather("weight", slots) > self.weight_threshold
-        inside = known & (self._gather("tsdf", slots) < 0)
+        known = self._blocks.gather("weight", slots) > self.weight_threshold
+        inside = known & (self._blocks.gather("tsdf", slots) < 0)
         return inside.reshape(len(slots), -1).sum(axis=1), known.reshape(len(slots), -1).sum(axis=1)
 
     def slots(self, coords: I32) -> I64:
-        """Return where blocks (N, 3) are kept, (N,), -1 for those not allocated; good until the next ``integrate``."""
-        if not len(coords):  # Open3D refuses to look for nothing
-            return np.zeros(0, np.int64)
-        keys = o3c.Tensor.from_numpy(np.ascontiguousarray(coords, dtype=np.int32)).to(self._device)
-        slots, found = self._grid.hashmap().find(keys)
-        return np.where(found.cpu().numpy(), slots.cpu().numpy().astype(np.int64), -1)
+        """Return where blocks (N, 3) are kept, (N,), -1 for those not allocated."""
+        return self._blocks.find(coords)
 
     def blocks(self, slots: I64) -> tuple[F32, F32]:
         """Return tsdf and weight (N, B, B, B) of blocks, axes z, y, x; where the slot is -1, the weight is 0."""
         known = np.maximum(slots, 0)
-        tsdf, weight = self._gather("tsdf", known)[..., 0], self._gather("weight", known)[..., 0]
+        tsdf, weight = self._blocks.gather("tsdf", known)[..., 0], self._blocks.gather("weight", known)[..., 0]
         weight[slots < 0] = 0
         return tsdf, weight
 
     def colors(self, slots: I64, voxels: I64) -> F32:
         """Return the colours (N, 3) in 0..255 of single voxels, each named by its block's slot and its place there."""
-        rows = slots * self.config.block_voxels**3 + voxels
-        values = self._grid.attribute("color").reshape((-1, 3))
-        if self._device.get_type() == o3c.Device.DeviceType.CPU:
-            return np.asarray(values.numpy()[rows])  # numpy() shares memory
-        return np.asarray(values[o3c.Tensor.from_numpy(rows).to(self._device)].cpu().numpy())
+        return self._blocks.colors(slots, voxels)
 
     def extract(self) -> tuple[F32, U8]:
         """Return the whole surface: points (N, 3) and colours (N, 3). Costs time with the size of the map."""
         if len(self) == 0:
             return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8)
-        cloud = self._grid.extract_point_cloud(self.weight_threshold).cpu()
+        cloud = self._blocks.whole().extract_point_cloud(self.weight_threshold).cpu()
         colors = cloud.point.colors.numpy() * 255 + 0.5
         return cloud.point.positions.numpy(), np.clip(colors, 0, 255).astype(np.uint8)
 
     def mesh(self) -> o3d.t.geometry.TriangleMesh:
         """Return the whole surface as triangles, on the CPU."""
-        return self._grid.extract_triangle_mesh(self.weight_threshold).cpu()
+        return self._blocks.whole().extract_triangle_mesh(self.weight_threshold).cpu()
 
     def _voxel_offsets(self) -> F32:
         """Positions (B^3, 3) of a block's voxels relative to its corner; x runs fastest."""
         b = self.config.block_voxels
         z, y, x = np.meshgrid(*[np.arange(b, dtype=np.float32)] * 3, indexing="ij")
         return np.stack([x, y, z], axis=-1).reshape(-1, 3) * np.float32(self.config.voxel_size_m)
-
-    def _gather(self, name: str, slots: I64, grid: o3d.t.geometry.VoxelBlockGrid | None = None) -> F32:
-        values = (self._grid if grid is None else grid).attribute(name)
-        if self._device.get_type() == o3c.Device.DeviceType.CPU:
-            return values.numpy()[slots]
-        return values[o3c.Tensor.from_numpy(slots).to(self._device)].cpu().numpy()
-
-    def _scatter(self, name: str, slots: I64, data: F32) -> None:
-        values = self._grid.attribute(name)
-        if self._device.get_type() == o3c.Device.DeviceType.CPU:
-            values.numpy()[slots] = data  # shares memory
-        else:
-            values[o3c.Tensor.from_numpy(slots).to(self._device)] = o3c.Tensor.from_numpy(data).to(self._device)
 
 
 def _parts(coords: I32) -> list[I32]:

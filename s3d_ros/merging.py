@@ -102,12 +102,11 @@ def merge_touching(tracks: Tracks, track: Track, now_ns: int) -> None:
     """Merge with what has the same label and touches, if both were never seen at once: sides of one thing."""
     if not track.label or track.box is None or abs(now_ns - track.first_sight_ns) < _TOUCHING_AFTER_S * 1e9:
         return
-    for other in tracks:
+    for other in tracks.of(tracks.places.near(track.box.center, float(np.linalg.norm(track.box.size)) / 2)):
         if (
             other.label != track.label
             or other is track
             or other.box is None
-            or not other.may_hold(track.box.center, float(np.linalg.norm(track.box.size)) / 2)
             or abs(now_ns - other.first_sight_ns) < _TOUCHING_AFTER_S * 1e9
         ):
             continue

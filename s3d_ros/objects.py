@@ -14,14 +14,14 @@ from dataclasses import replace
 import numpy as np
 
 from s3d_ros.association import assign, fragments
-from s3d_ros.bearings import by_bearing, sightlines
+from s3d_ros.bearings import by_bearing, far_ahead, sightlines
 from s3d_ros.config import ObjectsConfig
 from s3d_ros.lifting import LiftedPoints
 from s3d_ros.looks import BINS, bins_of
 from s3d_ros.merging import merge_touching, note_apart, weigh_merges
 from s3d_ros.moving import Movements
 from s3d_ros.passing import is_passing, labels_of
-from s3d_ros.rematch import by_box, by_far_side, by_sight
+from s3d_ros.rematch import THICKEST_M, by_box, by_far_side, by_sight
 from s3d_ros.seen import Seen, compact, look_up
 from s3d_ros.splitting import split
 from s3d_ros.state import State
@@ -109,8 +109,7 @@ class ObjectMap:
         ids = {int(seen.numbers[row]): track for row, track in matched.items()}
         missing = [n for n in instances.numbers if n not in ids]
         if missing:
-            free = [t for t in self.tracks if t not in matched.values()]
-            ids |= by_sight(instances.image, missing, free, self.tracks.voxels, frame)
+            ids |= by_sight(instances.image, missing, self.tracks, list(matched.values()), frame)
             ids |= self._follow_far(frame, instances, seen, [n for n in missing if n not in ids], list(ids.values()))
         return {number: self.tracks.resolve(track.id) if track.id else None for number, track in ids.items()}
 
@@ -121,7 +120,9 @@ class ObjectMap:
         area, now_ns = seen.points.pixel_area, seen.points.stamp_ns
         depth = {int(n): int(s * area) for n, s in zip(seen.numbers, seen.overlaps.sizes, strict=True)}
         lines = sightlines(frame, instances, numbers, depth)
-        found = by_bearing(lines, [t for t in self.tracks if t not in taken], seen.points.camera, now_ns)
+        left_out = {t.slot for t in taken}
+        about = [*self.tracks.unsure(), *far_ahead(self.tracks, lines, seen.points.camera)]
+        found = by_bearing(lines, [t for t in about if t.slot not in left_out], seen.points.camera, now_ns)
         for line in lines:
             if line.number not in found:
                 found[line.number] = self.tracks.new(now_ns)
@@ -129,7 +130,7 @@ class ObjectMap:
             if track.has_voxels:
                 continue
             track.see(seen.points, line.pixels, line.label, line.score)
-            track.bearing = Bearing(seen.points.camera, line.direction, line.radius)
+            self.tracks.follow(track, Bearing(seen.points.camera, line.direction, line.radius))
             track.last_seen_ns, track.came_from_far = now_ns, True
             self._confirm_if_due(track, line.label)
         return found
@@ -146,7 +147,7 @@ class ObjectMap:
         if new:
             lines = sightlines(frame, instances, new, {})
             come_near = by_bearing(
-                lines, [t for t in self.tracks if not t.has_voxels], seen.points.camera, seen.points.stamp_ns
+                lines, [t for t in self.tracks.unsure() if not t.has_voxels], seen.points.camera, seen.points.stamp_ns
             )
             matched |= {new[number]: track for number, track in come_near.items()}
         for row in np.flatnonzero(seen.large).tolist():
@@ -171,10 +172,14 @@ class ObjectMap:
     ) -> Track | None:
         """Return the object that is there but shows nothing known: its other side."""
         label, mine = seen.labels[row], seen.points_of(row)
-        free = [t for t in self.tracks if t not in matched.values()]
+        if not label:
+            return None
+        about = self.tracks.of(self.tracks.places.near(np.median(mine, axis=0), THICKEST_M))
+        taken = {t.slot for t in matched.values()}
+        free = [t for t in about if t.slot not in taken]
         found = by_box(mine, label, free)
         if found is None:  # a part of a split mask where the thing shows nothing known
-            found = by_box(mine, label, (t for t in self.tracks if t.id), _PART_SHARE)
+            found = by_box(mine, label, (t for t in about if t.id), _PART_SHARE)
         if found is None:
             mask = instances.image == int(seen.numbers[row])
             found = by_far_side(mask, mine, label, free, self.tracks.voxels, frame)
@@ -287,27 +292,42 @@ class ObjectMap:
 
         What is gone is among both: once, with its state.
         """
-        stale_ns, period_ns = int(self.config.tentative_s * 1e9), int(self.config.box_period_s * 1e9)
-        for track in self.tracks:
+        stale_ns = int(self.config.tentative_s * 1e9)
+        for track in self.tracks.unsure():
             stale = abs(now_ns - track.last_seen_ns) > (stale_ns if track.bearing is None else _FAR_STALE * stale_ns)
-            if (not track.id or track.bearing is not None) and stale:
+            if stale:
                 self.tracks.drop(track)
-        due = [
-            t
-            for t in self.tracks
-            if t.has_voxels and t.box_is_old and (everything or abs(now_ns - t.box_ns) >= period_ns or t.box is None)
-        ]
-        due.sort(key=lambda t: t.box_ns)
+        due = self._due(now_ns, everything)
         for track in due if everything else due[:_BOXES_AT_ONCE]:
-            if track not in self.tracks:  # merged meanwhile
-                continue
-            if track.fit_box(self.tracks.voxels, self.tracks.voxels_of(track), self.up, now_ns):
-                merge_touching(self.tracks, track, now_ns)
-                self.tracks.note_change(track)
+            self._fit(track, now_ns)
         self.movements.step(self.tracks, now_ns)
         changed, removed = self.tracks.take_news()
         gone, self._gone = self._gone, []
         return (*(t.snapshot() for t in changed), *gone), tuple(removed)
+
+    def fit_one(self, now_ns: int) -> bool:
+        """Fit one box that is old anew, however lately it was fitted; return whether there was any."""
+        due = self._due(now_ns, True)
+        for track in due[:1]:
+            self._fit(track, now_ns)
+        return bool(due)
+
+    def _due(self, now_ns: int, everything: bool) -> list[Track]:
+        """Return the objects whose boxes are to be fitted, that which waits longest first."""
+        period_ns = int(self.config.box_period_s * 1e9)
+        due = [
+            t
+            for t in self.tracks.with_old_box()
+            if t.has_voxels and (everything or abs(now_ns - t.box_ns) >= period_ns or t.box is None)
+        ]
+        return sorted(due, key=lambda t: t.box_ns)
+
+    def _fit(self, track: Track, now_ns: int) -> None:
+        if track not in self.tracks:  # merged meanwhile
+            return
+        if self.tracks.fit_box(track, self.up, now_ns):
+            merge_touching(self.tracks, track, now_ns)
+            self.tracks.note_change(track)
 
     def snapshot(self) -> tuple[SceneObject, ...]:
         """Return all public objects by ID."""

@@ -164,18 +164,25 @@ class Pipeline:
         return remaking, Refusion(self.config, self.up, remaking.memory), self.past.anchors_of(remaking)
 
     def replace_by(self, made: Refusion, remaking: Remaking) -> None:
-        """Go on with the map that was made anew; it must have seen all anchors but the last few. Takes little time."""
+        """Go on with the map that was made anew; it must have seen all anchors but the last few. Takes little time.
+
+        The old map is left in ``made``, to be forgotten.
+        """
         assert self.past is not None
         made.settle()
         made.see(self.past.anchors_of(remaking, made.last_ns))
         other = made.pipeline
+        if not made.is_prepared:
+            made.prepare(None, remaking.correction)
         other.objects.refresh(max(made.last_ns, 0), everything=True)
-        other.bev.update(other.surface.update())
         memory = remaking.memory
         first_new_id = 1 if memory is None else int(memory.objects["next_id"])
         reconcile(other.objects.tracks, self.objects.tracks, made.sights, remaking.correction, first_new_id)
-        self.views.move(remaking.correction)
-        self.fusion, self.surface, self.objects, self.bev = other.fusion, other.surface, other.objects, other.bev
+        self.views.move(remaking.correction, made.moved)
+        for name in ("fusion", "surface", "objects", "bev"):
+            mine = getattr(self, name)
+            setattr(self, name, getattr(other, name))
+            setattr(other, name, mine)
         self.past.remade(remaking)
         self._chores = self._work()
 

@@ -49,9 +49,10 @@ def reconcile(
     made.merged = merged
     made.count_from(said.next_id)
     _bring_over(made, said, correction, first_new_id)
+    here = made.ids()
     for old in said.merged:  # what was merged since then follows the one it was merged into
         target = made.resolve(said.resolve(old))
-        if old not in made.merged and not made.has_id(old) and made.has_id(target):
+        if old not in made.merged and old not in here and target in here:
             made.merged[old] = target
     made.announce(said)
 
@@ -63,17 +64,19 @@ def _new_ids(made: Tracks, sights: Mapping[tuple[int, int], int], first_new_id: 
         if before >= first_new_id:
             votes[before][made.resolve(now)] += pixels
     out: dict[int, list[int]] = defaultdict(list)
+    here = made.ids()
     for before in sorted(votes):
         now, _ = votes[before].most_common(1)[0]
-        if made.has_id(now):
+        if now in here:
             out[now].append(before)
     return out
 
 
 def _bring_over(made: Tracks, said: Tracks, correction: Correction, first_new_id: int) -> None:
     """Take over the objects found since then that no anchor shows, where the correction has them."""
+    here = made.ids()
     for track in said:
-        if track.id < first_new_id or not track.id or made.has_id(track.id) or track.id in made.merged:
+        if track.id < first_new_id or not track.id or track.id in here or track.id in made.merged:
             continue
         points = _moved(said, track, correction)
         if not len(points):

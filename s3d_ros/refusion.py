@@ -7,13 +7,14 @@ are seen again. What comes out is a pipeline that the one that maps can take ove
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from s3d_ros.anchors import Anchor
 from s3d_ros.config import Config
+from s3d_ros.correction import Correction
 from s3d_ros.past import Memory
 from s3d_ros.reconciling import FIRST_NEW_ID, Sights
 from s3d_ros.state import State
@@ -21,6 +22,7 @@ from s3d_ros.types import F64
 
 if TYPE_CHECKING:
     from s3d_ros.pipeline import Pipeline
+    from s3d_ros.views import MovedViews, ViewSelector
 
 # Few frames stand for many: an anchor's sight of a voxel counts for as many frames.
 _WEIGHT = 2.0
@@ -34,10 +36,13 @@ class Refusion:
         from s3d_ros.pipeline import Pipeline  # the pipeline knows this module
 
         seldom = dict.fromkeys(("bev.period_s", "views.period_s", "map.scene_period_s"), _SELDOM_S)
+        seldom["fusion.initial_blocks"] = 100  # room is made as it is needed
         quiet = {**seldom, "map.up": ",".join(map(str, up))}
         self.pipeline: Pipeline = Pipeline(config.with_values(quiet), keeps_past=False)
         self.sights: Sights = Counter()
         self.last_ns = -1  # stamp of the last anchor that was seen
+        self.moved: MovedViews = {}  # the view frames, as far as they were moved before the exchange
+        self._is_prepared = False
         self._memory = memory
         self._remembers = self._settled = False
 
@@ -64,7 +69,7 @@ class Refusion:
 
     @classmethod
     def resumed(cls, config: Config, up: F64, state: State, rest: Callable[[], None] = lambda: None) -> Refusion:
-        """Go on with what ``state`` returned; ``drawing`` is left to be done. rest: called between short steps."""
+        """Go on with what ``state`` returned; ``prepare`` is left to be done. rest: called between short steps."""
         made = cls(config, up, None)
         made.pipeline.restore(state["pipeline"], rest, draw=False)
         made.sights, made.last_ns = state["sights"], state["last_ns"]
@@ -79,9 +84,23 @@ class Refusion:
         if not self._remembers:
             self._remember()
 
-    def drawing(self) -> Iterator[None]:
-        """Bring surface and bird's-eye view up to date, a short step each."""
-        return self.pipeline.drawing()
+    def prepare(
+        self, views: ViewSelector | None, correction: Correction, rest: Callable[[], None] = lambda: None
+    ) -> None:
+        """Do all that takes time before the map can be exchanged. rest: called between short steps."""
+        self._is_prepared = True
+        for _ in self.pipeline.drawing():
+            rest()
+        objects = self.pipeline.objects
+        while objects.fit_one(max(self.last_ns, 0)):
+            rest()
+        if views is not None:
+            self.moved |= views.moved(correction, self.moved, rest)
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether ``prepare`` was called."""
+        return self._is_prepared
 
     def _remember(self) -> None:
         """From here on the objects are those of the memory."""

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
+import cv2
 import numpy as np
 
 from s3d_ros.geometry import inside_box, invert
 from s3d_ros.track import Track
+from s3d_ros.tracks import Tracks
 from s3d_ros.types import F32, F64, I32, I64, U16, Bools, Frame
 from s3d_ros.voxels import OwnedVoxels
 
 _INSIDE_SHARE, _INSIDE_MARGIN_M = 0.5, 0.06
 # The far side of a thing lies behind the near one: under the same mask, deeper by no more than things are thick.
-_BEHIND_SHARE, _THICKEST_M, _SLAB_M = 0.7, 0.9, 0.25
+_BEHIND_SHARE, THICKEST_M, _SLAB_M = 0.7, 0.9, 0.25
 _SAMPLES = 64  # of an object's points
 _SEEN_SHARE = 0.5  # of these that must lie under a mask
 _SHOWN_SHARE, _LEAST_HITS = 0.2, 3
 _MASK_SHARE = 0.3  # of a mask's extent that the object's must be
 _HIDDEN_M = 0.15
+_AROUND_M = 0.15  # a box leaves out some of what an object is known by
 
 
 def by_box(mine: F32, label: str, tracks: Iterable[Track], least_share: float = _INSIDE_SHARE) -> Track | None:
@@ -52,7 +55,7 @@ def by_far_side(
     near_m, far_m = float(np.percentile(depth, 10)), float(np.median(depth))
     best, best_share = None, _BEHIND_SHARE
     for track in tracks:
-        if track.label != label or track.box is None or not track.may_hold(np.median(mine, axis=0), _THICKEST_M):
+        if track.label != label or track.box is None or not track.may_hold(np.median(mine, axis=0), THICKEST_M):
             continue
         toward = np.abs(track.box.axes @ frame.T_map_camera[:3, 2])
         if track.box.size[int(np.argmax(toward))] > _SLAB_M:
@@ -61,25 +64,27 @@ def by_far_side(
         inside = (u >= 0) & (v >= 0) & (u < mask.shape[1]) & (v < mask.shape[0])
         under = np.zeros(len(u), bool)
         under[inside] = mask[v[inside], u[inside]]
-        share = float((under & (z > near_m) & (z < far_m + _THICKEST_M)).mean())
+        share = float((under & (z > near_m) & (z < far_m + THICKEST_M)).mean())
         if share >= best_share:
             best, best_share = track, share
     return best
 
 
 def by_sight(
-    image: U16, numbers: Iterable[int], tracks: Iterable[Track], voxels: OwnedVoxels, frame: Frame
+    image: U16, numbers: Iterable[int], tracks: Tracks, taken: Collection[Track], frame: Frame
 ) -> dict[int, Track]:
     """Return number -> object for instances that are too small or too far to have depth.
 
     An object is one of them where most of its points project into the mask, nothing nearer hides them, and both are
-    about as large.
+    about as large. taken: objects that are other instances.
     """
     wanted = sorted(set(numbers))
-    known = [t for t in tracks if t.public]
-    if not wanted or not known:
+    extents = {n: _extent(image == n) for n in wanted}
+    behind = tracks.places.behind(invert(frame.T_map_camera), frame.intrinsics, extents.values(), _AROUND_M)
+    known = [t for t in tracks.of(behind, without=taken) if t.public]
+    if not known:
         return {}
-    points = [sample(t, voxels) for t in known]
+    points = [sample(t, tracks.voxels) for t in known]
     sizes = np.array([len(p) for p in points])
     u, v, z = project(np.concatenate(points), frame)
     inside = (u >= 0) & (v >= 0) & (u < image.shape[1]) & (v < image.shape[0]) & (z > 0.1)
@@ -97,13 +102,17 @@ def by_sight(
         best = int(np.argmax(share))
         if share[best] < _SEEN_SHARE or hits[best] < _LEAST_HITS or known[best] in out.values():
             continue
-        rows, columns = np.nonzero(image == wanted_number)
         of = (owner == best) & inside & ~hidden
-        extent = np.array([np.ptp(columns) + 1, np.ptp(rows) + 1])
+        extent = np.array(extents[wanted_number][2:])
         projected = np.array([np.ptp(u[of]) + 1, np.ptp(v[of]) + 1])
         if (np.minimum(extent, projected) / np.maximum(extent, projected)).min() >= _MASK_SHARE:
             out[wanted_number] = known[best]
     return out
+
+
+def _extent(mask: Bools) -> tuple[int, int, int, int]:
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return x, y, width, height
 
 
 def sample(track: Track, voxels: OwnedVoxels) -> F32:

@@ -74,6 +74,8 @@ def _object_news(old: tuple[SceneObject, ...], new: tuple[SceneObject, ...]) -> 
         return True
     for thing in new:
         was = before[thing.id]
+        if was is thing:
+            continue
         if (was.label, was.aliases, was.state) != (thing.label, thing.aliases, thing.state):
             return True
         # Corners, not centre and size: the axes of a box may change their order without any news.

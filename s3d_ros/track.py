@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,6 @@ from s3d_ros.lifting import LiftedPoints
 from s3d_ros.looks import BINS
 from s3d_ros.state import State, put, taken
 from s3d_ros.types import F64, I64, ObjectState, OrientedBox, SceneObject
-from s3d_ros.visibility import EmptySpace
 from s3d_ros.voxels import OwnedVoxels
 
 # first_seen is the first sight of this many pixels: a few pixels in the distance are no sight of a thing.
@@ -48,8 +48,8 @@ _FAR_M = np.array([4.5, 5.5, 7.0, 9.0, 12.0])
 
 def _log_odds(score: float) -> float:
     """Return what a detector's score is worth as evidence: its log odds; a little, where it is no better than even."""
-    share = float(np.clip(score, 1e-3, 1 - 1e-3))
-    return float(np.clip(np.log(share / (1 - share)), _LEAST_ODDS, _MOST_ODDS))
+    share = min(max(score, 1e-3), 1 - 1e-3)
+    return min(max(math.log(share / (1 - share)), _LEAST_ODDS), _MOST_ODDS)
 
 
 class Bearing:
@@ -87,13 +87,15 @@ class Track:
         self.most_voxels = 0
         self.box: OrientedBox | None = None
         self.box_ns = 0
-        self.box_is_old = True
+        self.old_boxes: set[int] = set()  # where its slot is noted when its box is old: see Tracks
+        self._box_is_old = True
         self.looks: F64 = np.zeros(BINS)  # its colours (looks.py)
         self.unlike = ByView()  # how long its place showed other colours
         self.stature: Stature | None = None  # what it was before its place began to be seen empty
         self.whole, self.parted = ByView(), ByView()  # how long one mask showed all of it, and how long several parts
         self.bearing: Bearing | None = None  # while it has no voxels
         self.came_from_far = False  # it has its ID from bearings
+        self._said: tuple[tuple[object, ...], SceneObject] | None = None
         self._evidence: dict[str, ByView] = {}
         self._voxels: list[I64] = []
 
@@ -104,6 +106,22 @@ class Track:
     @property
     def has_voxels(self) -> bool:
         return bool(self._voxels)
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether it has no ID yet, or was never seen with depth: it may never have been there."""
+        return not self.id or self.bearing is not None
+
+    @property
+    def box_is_old(self) -> bool:
+        """Whether the box is to be fitted anew."""
+        return self._box_is_old
+
+    @box_is_old.setter
+    def box_is_old(self, is_old: bool) -> None:
+        self._box_is_old = is_old
+        if is_old:
+            self.old_boxes.add(self.slot)
 
     @property
     def seniority(self) -> tuple[float, int]:
@@ -138,14 +156,14 @@ class Track:
 
     def step_s(self, stamp_ns: int) -> float:
         """Return for how long a sight at this stamp counts."""
-        return float(np.clip((stamp_ns - self.last_sight_ns) / 1e9, _SHORTEST_STEP_S, _LONGEST_STEP_S))
+        return min(max((stamp_ns - self.last_sight_ns) / 1e9, _SHORTEST_STEP_S), _LONGEST_STEP_S)
 
     def view_from(self, camera: F64) -> int:
         """Return from which of VIEWS directions a camera (3,) sees it."""
         if self.box is None:
             return 0
-        d = camera - self.box.center
-        return int((np.arctan2(d[1], d[0]) / (2 * np.pi) + 0.5) * VIEWS) % VIEWS
+        x, y, _ = (camera - self.box.center).tolist()
+        return int((math.atan2(y, x) / (2 * math.pi) + 0.5) * VIEWS) % VIEWS
 
     def was_called(self, label: str) -> bool:
         """Whether it was seen under this label before."""
@@ -189,16 +207,6 @@ class Track:
                 self.state = ObjectState.CONFIRMED
         self.box_is_old, self.box_ns = False, now_ns
         return self.box is not None
-
-    def near_view(self, empty: EmptySpace) -> bool:
-        """Whether the object may be in the view of the frame."""
-        if self.box is None:
-            return False
-        p = empty.T_camera_map[:3, :3] @ self.box.center + empty.T_camera_map[:3, 3]
-        radius = float(np.linalg.norm(self.box.size)) / 2
-        k = empty.frame.intrinsics
-        wide = max(k.width / k.fx, k.height / k.fy)
-        return bool(-radius < p[2] < empty.far_m + radius and np.hypot(p[0], p[1]) < wide * max(p[2], 0) + 2 * radius)
 
     def may_hold(self, point: F64, radius_m: float = 0.0) -> bool:
         """Whether a ball around a point (3,) is near enough to meet the box."""
@@ -262,10 +270,14 @@ class Track:
         return made
 
     def snapshot(self) -> SceneObject:
-        """Return the public view of a confirmed object."""
+        """Return the public view of a confirmed object: the same one as long as nothing of it changed."""
         assert self.box is not None
         first = self.first_sight_ns if self.first_large_sight_ns is None else self.first_large_sight_ns
-        return SceneObject(
+        what = (self.id, self.label, self.state, self.pixels, self.observations, first, self.last_sight_ns,
+                *self.aliases)  # fmt: skip
+        if self._said is not None and self._said[0] == what and self._said[1].box is self.box:
+            return self._said[1]
+        said = SceneObject(
             id=self.id,
             label=self.label,
             box=self.box,
@@ -277,6 +289,8 @@ class Track:
             last_seen_ns=self.last_sight_ns,
             observations=self.observations,
         )
+        self._said = what, said
+        return said
 
 
 def _box_state(box: OrientedBox) -> State:

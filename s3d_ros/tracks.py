@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
 from s3d_ros.evidence import Pairs
+from s3d_ros.places import Places
 from s3d_ros.state import State, put, taken
-from s3d_ros.track import Track
-from s3d_ros.types import F32, I32, I64, ObjectState
+from s3d_ros.track import Bearing, Track
+from s3d_ros.types import F32, F64, I32, I64, ObjectState
 from s3d_ros.voxels import OwnedVoxels
 
 _REMEMBERED = ("_next_slot", "_next_id")
@@ -22,7 +23,10 @@ class Tracks:
         self.voxels = OwnedVoxels(voxel_m)
         self.pairs = Pairs()
         self.merged: dict[int, int] = {}
+        self.places = Places()
         self._by_slot: dict[int, Track] = {}  # the slot is the owner's number in the voxels
+        self._unsure: set[int] = set()  # slots of all that have no ID or no depth, and of some that had not
+        self._old_boxes: set[int] = set()  # slots of all whose box is old, and of some whose was
         self._next_slot = 1
         self._next_id = 1
         self._changed: set[int] = set()
@@ -43,9 +47,48 @@ class Tracks:
     def new(self, stamp_ns: int) -> Track:
         """Begin a tentative object."""
         track = Track(self._next_slot, stamp_ns)
-        self._by_slot[track.slot] = track
         self._next_slot += 1
+        self._take_in(track)
         return track
+
+    def of(self, slots: Iterable[int], without: Collection[Track] = ()) -> list[Track]:
+        """Return the objects of these slots, as ``places`` gives them, less some."""
+        left_out = {t.slot for t in without}
+        return [self._by_slot[s] for s in slots if s not in left_out]
+
+    def unsure(self) -> list[Track]:
+        """Return the objects that have no ID, or no depth, as they were begun."""
+        found = [t for s in sorted(self._unsure) if (t := self._by_slot.get(s)) is not None and t.is_unsure]
+        self._unsure = {t.slot for t in found}
+        return found
+
+    def with_old_box(self) -> list[Track]:
+        """Return the objects whose box is to be fitted anew, as they were begun."""
+        found = [t for s in sorted(self._old_boxes) if (t := self._by_slot.get(s)) is not None and t.box_is_old]
+        self._old_boxes.clear()
+        self._old_boxes.update(t.slot for t in found)
+        return found
+
+    def fit_box(self, track: Track, up: F64, now_ns: int) -> bool:
+        """Fit an object's box to what was seen of it; return whether there is one."""
+        if not track.fit_box(self.voxels, self.voxels_of(track), up, now_ns):
+            return False
+        assert track.box is not None
+        self.places.put(track.slot, track.box)
+        return True
+
+    def _take_in(self, track: Track) -> None:
+        self._by_slot[track.slot] = track
+        track.old_boxes = self._old_boxes
+        track.box_is_old = track.box_is_old  # noted
+        if track.is_unsure:
+            self._unsure.add(track.slot)
+        if track.box is not None:
+            self.places.put(track.slot, track.box)
+
+    def _let_go(self, track: Track) -> None:
+        del self._by_slot[track.slot]
+        self.places.forget(track.slot)
 
     def confirm(self, track: Track) -> None:
         """Give an object its ID."""
@@ -68,7 +111,7 @@ class Tracks:
             self.merged[gone.id] = keep.id
             self._removed.append(gone.id)
             self._changed.add(keep.slot)
-        del self._by_slot[gone.slot]
+        self._let_go(gone)
         self.pairs.inherit(keep.slot, gone.slot)
         return keep, gone
 
@@ -85,11 +128,17 @@ class Tracks:
         """Take its ID from an object that is to be public no longer; the ID is told as removed."""
         self._removed.append(track.id)
         track.id, track.state = 0, ObjectState.TENTATIVE
+        self._unsure.add(track.slot)
+
+    def follow(self, track: Track, bearing: Bearing) -> None:
+        """Note in what direction an object is seen that has no depth."""
+        track.bearing = bearing
+        self._unsure.add(track.slot)
 
     def drop(self, track: Track) -> None:
         """Forget an object: it is gone, or never was."""
         self.voxels.release(self.voxels_of(track))
-        del self._by_slot[track.slot]
+        self._let_go(track)
         self.pairs.forget(track.slot)
         if track.id:
             self._removed.append(track.id)
@@ -130,10 +179,10 @@ class Tracks:
         order = np.argsort(owner, kind="stable")
         slots = [t["slot"] for t in state["objects"]]
         first, last = (np.searchsorted(owner[order], slots, side) for side in ("left", "right"))
-        self._by_slot = {
-            t["slot"]: Track.restored(t, order[a:b])
-            for t, a, b in zip(state["objects"], first.tolist(), last.tolist(), strict=True)
-        }
+        self._by_slot, self.places, self._unsure = {}, Places(), set()
+        self._old_boxes.clear()
+        for t, a, b in zip(state["objects"], first.tolist(), last.tolist(), strict=True):
+            self._take_in(Track.restored(t, order[a:b]))
         self._changed, self._removed = set(), []
 
     @property
@@ -145,21 +194,22 @@ class Tracks:
         """Give IDs from this one on."""
         self._next_id = next_id
 
-    def has_id(self, object_id: int) -> bool:
-        """Whether an object has this very ID."""
-        return any(t.id == object_id for t in self)
+    def ids(self) -> set[int]:
+        """Return the IDs that objects have, those that stand for others left out."""
+        return {t.id for t in self if t.id}
 
     def adopt(self, track: Track, points: F32) -> None:
         """Take over another map's object, with points (N, 3) of this map that are its surface."""
         track.slot, self._next_slot = self._next_slot, self._next_slot + 1
-        self._by_slot[track.slot] = track
+        self._take_in(track)
         taken, owners = self.voxels.claim(points, np.full(len(points), track.slot, np.int32))
         track.replace_voxels(taken[owners == track.slot])
 
     def announce(self, before: Tracks) -> None:
         """Have all that is here told as news, and what was in another map, and is not here, as removed."""
         self._changed = {t.slot for t in self if t.id}
-        self._removed = [t.id for t in before if t.id and not self.has_id(t.id)]
+        here = self.ids()
+        self._removed = [t.id for t in before if t.id and t.id not in here]
 
     def resolve(self, object_id: int) -> int:
         """Return the ID that stands for an ID now."""

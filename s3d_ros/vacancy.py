@@ -7,6 +7,7 @@ from collections.abc import Collection
 import numpy as np
 
 from s3d_ros.evidence import ByView
+from s3d_ros.geometry import invert
 from s3d_ros.looks import BINS, bins_of, likeness
 from s3d_ros.rematch import project, sample
 from s3d_ros.track import Stature, Track
@@ -29,7 +30,7 @@ def look(tracks: Tracks, empty: EmptySpace) -> list[tuple[Track, F32]]:
 
     They are dropped. What nobody saw (N, 3): points of their surface that are neither seen through nor seen now.
     """
-    near = [t for t in tracks if t.near_view(empty)]
+    near = tracks.of(tracks.places.in_view(empty.T_camera_map, empty.frame.intrinsics, empty.far_m))
     parts = [tracks.voxels_of(t) for t in near]
     if not parts:
         return []
@@ -65,7 +66,9 @@ def unlike(frame: Frame, matched: Collection[Track], tracks: Tracks, up: F64, st
     What is flatter than depth can tell is never seen through. matched: objects that have a mask in this frame. step_s:
     for how long it counts. The objects are not dropped.
     """
-    flat = [t for t in tracks if t.public and t not in matched and _lies_flat(t, up)]
+    far_m = float(frame.depth_m.max(initial=0.0)) + _FLAT_M
+    near = tracks.of(tracks.places.in_view(invert(frame.T_map_camera), frame.intrinsics, far_m), without=matched)
+    flat = [t for t in near if t.public and _lies_flat(t, up)]
     flat = [t for t in flat if (frame.stamp_ns - t.last_sight_ns) / 1e9 > _UNSEEN_S]
     if not flat:
         return []

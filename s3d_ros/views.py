@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -17,6 +18,7 @@ from s3d_ros.tiles import block_keys
 from s3d_ros.types import F64, Frame, Intrinsics, Marker, ViewFrame
 
 _FAR_M = 4.0  # what is further away is not shown well
+MovedViews = dict[int, tuple[F64, LiftedPoints, frozenset[int]]]  # by ID: pose, points, cells
 _REMEMBERED = ("_next_id", "_last_ns", "_turn")
 
 
@@ -94,16 +96,30 @@ class ViewSelector:
             if view.frame.revision == 0 or {m.object_id for m in markers} != {m.object_id for m in view.frame.markers}:
                 view.frame = replace(view.frame, revision=view.frame.revision + 1, markers=markers)
 
-    def move(self, correction: Correction) -> None:
-        """Move all views as a correction says; each gets a higher revision."""
+    def move(self, correction: Correction, moved: MovedViews | None = None) -> None:
+        """Move all views as a correction says; each gets a higher revision. moved: those that were moved before."""
         views, self._views, self._covered = self._views, [], {}
         for view in views:
-            at = view.frame.T_map_camera[None, :3, 3]
-            delta = correction.at(np.array([view.frame.stamp_ns]), at)[0]
-            frame = replace(view.frame, revision=view.frame.revision + 1, T_map_camera=delta @ view.frame.T_map_camera)
-            xyz = (view.points.xyz @ delta[:3, :3].T + delta[:3, 3]).astype(np.float32)
-            points = replace(view.points, xyz=xyz, camera=frame.T_map_camera[:3, 3])
-            self._add(_View(frame, points, self._cells(points)))
+            known = None if moved is None else moved.get(view.frame.id)
+            T, points, cells = self._moved(view, correction) if known is None else known
+            frame = replace(view.frame, revision=view.frame.revision + 1, T_map_camera=T)
+            self._add(_View(frame, points, cells))
+
+    def moved(self, correction: Correction, known: MovedViews, rest: Callable[[], None] = lambda: None) -> MovedViews:
+        """Return where a correction moves the views that are not known yet. From any thread, in short steps."""
+        out: MovedViews = {}
+        for view in [v for v in list(self._views) if v.frame.id not in known]:
+            out[view.frame.id] = self._moved(view, correction)
+            rest()
+        return out
+
+    def _moved(self, view: _View, correction: Correction) -> tuple[F64, LiftedPoints, frozenset[int]]:
+        at = view.frame.T_map_camera[None, :3, 3]
+        delta = correction.at(np.array([view.frame.stamp_ns]), at)[0]
+        T: F64 = delta @ view.frame.T_map_camera
+        xyz = (view.points.xyz @ delta[:3, :3].T + delta[:3, 3]).astype(np.float32)
+        points = replace(view.points, xyz=xyz, camera=T[:3, 3])
+        return T, points, self._cells(points)
 
     def snapshot(self) -> tuple[ViewFrame, ...]:
         """Return the view frames by time, those that were marked at least once."""

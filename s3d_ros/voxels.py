@@ -7,15 +7,14 @@ what can be seen of k now, by construction, however large the map is and whateve
 from __future__ import annotations
 
 import numpy as np
-import open3d.core as o3c
 
+from s3d_ros.numbering import Numbering
 from s3d_ros.state import State
 from s3d_ros.tiles import block_keys
 from s3d_ros.types import F32, F64, I32, I64
 
 NOBODY = 0
-_ARRAYS = ("_places", "owner", "votes", "_sums", "_sights")
-_AT_ONCE = 1 << 14
+_ARRAYS = ("owner", "votes", "_sums", "_sights")
 MOST_VOTES = 8.0  # so that an error that lasted for seconds is outvoted in as many
 
 
@@ -24,32 +23,23 @@ class OwnedVoxels:
 
     def __init__(self, voxel_m: float, capacity: int = 1 << 16) -> None:
         self.voxel_m = voxel_m
-        # Keys of three int32: Open3D hashes single int64 keys so badly that a look-up takes seconds.
-        self._hash = o3c.HashMap(
-            capacity, o3c.int32, o3c.SizeVector((3,)), o3c.int32, o3c.SizeVector((1,)), o3c.Device("CPU:0")
-        )
-        self._places = np.zeros((capacity, 3), np.int32)  # integer coordinates, in voxels
+        self._numbers = Numbering(capacity)
         self.owner = np.zeros(capacity, np.int32)
         self.votes = np.zeros(capacity, np.float32)
         self._sums = np.zeros((capacity, 4), np.float64)  # x, y, z, number of points
         self._sights = np.zeros((capacity, 2), np.float32)  # for the owner, against it
-        self._size = 0
 
     @property
     def size_bytes(self) -> int:
         """Of the voxels in use."""
-        return len(self) * sum(values.nbytes // len(values) for values in self._arrays().values())
+        return len(self) * (12 + sum(values.nbytes // len(values) for values in self._arrays().values()))
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._numbers)
 
     def find(self, points: F32) -> I64:
         """Return the voxel of each point (N, 3), (N,), -1 where there is none yet."""
-        if not len(points):  # Open3D refuses to look for nothing
-            return np.zeros(0, np.int64)
-        rows, found = self._hash.find(self._keys(points))
-        values = self._hash.value_tensor().numpy()[:, 0]
-        return np.where(found.numpy(), values[rows.numpy().astype(np.int64)], -1).astype(np.int64)
+        return self._numbers.find(self._keys(points))
 
     def owners(self, points: F32) -> I32:
         """Return the owner of each point (N, 3), (N,), NOBODY where there is none."""
@@ -126,18 +116,19 @@ class OwnedVoxels:
 
     def state(self) -> State:
         """Return integer coordinates (V, 3), owners, votes, sums and sights of all voxels by their numbers."""
-        return {name.lstrip("_"): values[: len(self)] for name, values in self._arrays().items()}
+        return {"places": self._numbers.keys} | {
+            name.lstrip("_"): values[: len(self)] for name, values in self._arrays().items()
+        }
 
     def restore(self, state: State) -> None:
         """Take over what ``state`` returned; the voxels keep their numbers."""
         self.__init__(self.voxel_m, max(len(state["places"]), len(self.owner)))  # type: ignore[misc]
-        for start in range(0, len(state["places"]), _AT_ONCE):  # in parts, because Python's lock is held meanwhile
-            self._number(np.ascontiguousarray(state["places"][start : start + _AT_ONCE]))
+        self._numbers.add(np.asarray(state["places"], np.int32))
         for name, values in self._arrays().items():
             values[: len(self)] = state[name.lstrip("_")]
 
-    def _keys(self, points: F32) -> o3c.Tensor:
-        return o3c.Tensor.from_numpy(np.floor(points * np.float32(1 / self.voxel_m)).astype(np.int32))
+    def _keys(self, points: F32) -> I32:
+        return np.floor(points * np.float32(1 / self.voxel_m)).astype(np.int32)
 
     def _activate(self, points: F32, voxels: I64) -> I64:
         """Make the voxels that are -1; return the voxel of each point."""
@@ -145,26 +136,17 @@ class OwnedVoxels:
         if not len(absent):
             return voxels
         # Which of equal keys Open3D takes differs from run to run, and so would the numbers of the voxels.
-        keys = np.floor(points[absent] * np.float32(1 / self.voxel_m)).astype(np.int32)
+        keys = self._keys(points[absent])
         keys = np.ascontiguousarray(keys[np.sort(np.unique(block_keys(keys), return_index=True)[1])])
-        self._number(keys)
+        self._numbers.add(keys)
+        self._grow()
         voxels = voxels.copy()
         voxels[absent] = self.find(points[absent])
         return voxels
 
-    def _number(self, keys: I32) -> None:
-        """Make voxels of integer coordinates (N, 3), none of which is there yet."""
-        # Open3D's own slots change whenever the hash grows: the value is a number of our own that doesn't.
-        rows, _ = self._hash.activate(o3c.Tensor.from_numpy(keys))
-        new = rows.numpy().astype(np.int64)
-        self._hash.value_tensor().numpy()[new, 0] = np.arange(self._size, self._size + len(new))
-        self._size += len(new)
-        self._grow()
-        self._places[self._size - len(new) : self._size] = keys
-
     def _grow(self) -> None:
-        if self._size > len(self.owner):
-            more = max(self._size, 2 * len(self.owner)) - len(self.owner)
+        if len(self) > len(self.owner):
+            more = max(len(self), 2 * len(self.owner)) - len(self.owner)
             for name, values in self._arrays().items():
                 setattr(self, name, np.concatenate([values, np.zeros((more, *values.shape[1:]), values.dtype)]))
 

@@ -41,7 +41,7 @@ def mapped(pipeline: Pipeline, frames):
 
 
 def remembered(thing):
-    """All attributes of a track, those of what it holds as well."""
+    """All attributes of a track, those of what it holds as well, but what is there to be fast alone."""
     if hasattr(thing, "__slots__"):
         return {name: remembered(getattr(thing, name)) for name in thing.__slots__}
     if isinstance(thing, Enum):
@@ -52,7 +52,9 @@ def remembered(thing):
         return {key: remembered(value) for key, value in thing.items()}
     if isinstance(thing, list):
         return [remembered(value) for value in thing]
-    return {key: remembered(value) for key, value in vars(thing).items()} if hasattr(thing, "__dict__") else thing
+    if not hasattr(thing, "__dict__"):
+        return thing
+    return {key: remembered(value) for key, value in vars(thing).items() if key not in ("_said", "old_boxes")}
 
 
 def test_a_restored_map_remembers_everything_of_its_objects(half):

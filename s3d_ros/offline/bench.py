@@ -24,6 +24,7 @@ from s3d_ros.types import Frame, Instances
 
 PARTS = ("speed", "live", "recording", "layouts")
 LONG = ("corrections", "tour", "hour")
+MEASURED = ("objects", "refusion")  # done only when named, as LONG
 _HOME = "living_room"
 _FPS = 30.0
 _REPEATS = 3
@@ -47,9 +48,10 @@ def main(arguments: Sequence[str] = ()) -> bool:
     parser.add_argument(
         "--only",
         nargs="*",
-        choices=[*PARTS, "changes", *LONG],
+        choices=[*PARTS, "changes", *LONG, *MEASURED],
         help="leave out the rest. Done only when named: changes (two visits to each room of --layouts), corrections "
-        "(poses that jump), tour (five minutes and back to the start), hour (round the same loop)",
+        "(poses that jump), tour (five minutes and back to the start), hour (round the same loop), objects (what a "
+        "frame's objects cost in maps of 300 and 3,000), refusion (what mapping suffers while its map is made anew)",
     )
     options = parser.parse_args(list(arguments))
     console = Console()
@@ -85,6 +87,14 @@ def main(arguments: Sequence[str] = ()) -> bool:
         result["changes"] = run_changes(rooms, options.out / "changes", options.noise, console)
     for part in (p for p in LONG if p in wanted):
         result[part] = _long_run(part, options.layouts, options.places, options.noise, console)
+    if "objects" in wanted:
+        from s3d_ros.offline.bench_objects import bench_objects
+
+        result["objects"] = bench_objects(console)
+    if "refusion" in wanted:
+        from s3d_ros.offline.bench_refusion import bench_refusion
+
+        result["refusion"] = bench_refusion(console)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "bench.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -199,10 +199,11 @@ class MappingWorker:
             return
         if (made := self._remaker.take()) is not None:
             self.pipeline.replace_by(*made)
+            self._remaker.forget(made[0])
             self.counts["remade"] += 1
             self._unsettled = self._newest_frame  # told at once where no frames come
         if not self._remaker.is_busy and (remaking := past.wanted()) is not None:
-            self._remaker.begin(past, remaking, self.pipeline.up)
+            self._remaker.begin(past, remaking, self.pipeline.up, self.pipeline.views)
 
     def _correct(self, news: PoseNews) -> None:
         self.counts["corrections"] += 1

@@ -20,17 +20,21 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+import numpy as np
+
 from s3d_ros.config import Config
 from s3d_ros.past import Past, Remaking
 from s3d_ros.refusion import Refusion
 from s3d_ros.types import F64
+from s3d_ros.views import ViewSelector
 
 NICENESS = 10  # frames go first
 RETRY_S = 10.0
 _AT_ONCE = 16  # anchors
-_LAST_FEW = 2  # anchors that the mapping thread may see itself
+_LAST_FEW = 2  # anchors that are not worth sending
 _ROUNDS = 8
 _REST_S = 0.004
+_PIECE = 1 << 20  # bytes
 _READY, _SEEN, _FINISH = "ready", "seen", "finish"
 
 
@@ -41,6 +45,7 @@ class _Job:
     up: F64
     made: Refusion | None = None
     process: subprocess.Popen[bytes] | None = None
+    views: ViewSelector | None = None
     is_over: bool = False
 
 
@@ -63,11 +68,14 @@ class RefusionProcess:
         """The process at work, None while there is none."""
         return None if self._job is None else self._job.process
 
-    def begin(self, past: Past, remaking: Remaking, up: F64) -> None:
-        """Start making the map anew; not at once after that failed."""
+    def begin(self, past: Past, remaking: Remaking, up: F64, views: ViewSelector | None = None) -> None:
+        """Start making the map anew; not at once after that failed.
+
+        views: to be moved along, as far as that can be done before the exchange.
+        """
         if time.monotonic() < self._not_before:
             return
-        self._job = job = _Job(past, remaking, up)
+        self._job = job = _Job(past, remaking, up, views=views)
         threading.Thread(target=self._run, args=(job,), name="refusion", daemon=True).start()
 
     def take(self) -> tuple[Refusion, Remaking] | None:
@@ -122,16 +130,25 @@ class RefusionProcess:
             pipe.send(_FINISH)
             state = _receive(pipe)
         made = Refusion.resumed(self._config, job.up, state, _rest)
-        for _ in range(_ROUNDS):
+        for _ in range(_ROUNDS):  # what comes while this is done is seen, too: the exchange waits for nothing
+            made.prepare(job.views, job.remaking.correction, _rest)
             anchors = job.past.anchors_of(job.remaking, made.last_ns)
-            if len(anchors) <= _LAST_FEW:
+            if not anchors:
                 break
             for anchor in anchors:
                 made.see([anchor])
                 _rest()
-        for _ in made.drawing():
-            _rest()
         return made
+
+    @staticmethod
+    def forget(made: Refusion) -> None:
+        """Let go of what was exchanged for a map, the old one, in a thread of its own: that takes time."""
+        threading.Thread(target=_let_go, args=([made],), name="forgetting", daemon=True).start()
+
+
+def _let_go(held: list[Refusion]) -> None:
+    made = held.pop()
+    made.pipeline.fusion.release(_rest)
 
 
 def _rest() -> None:
@@ -152,8 +169,8 @@ def _send(pipe: Connection, value: Any) -> None:
     pipe.send([raw.nbytes for raw in raws])
     pipe.send_bytes(head)
     for raw in raws:
-        if raw.nbytes:
-            pipe.send_bytes(raw)
+        for start in range(0, raw.nbytes, _PIECE):
+            pipe.send_bytes(raw[start : start + _PIECE])
 
 
 def _receive(pipe: Connection) -> Any:
@@ -161,7 +178,11 @@ def _receive(pipe: Connection) -> Any:
     if not isinstance(sizes, list):
         raise RuntimeError(str(sizes))
     head = pipe.recv_bytes()
-    return pickle.loads(head, buffers=[pipe.recv_bytes() if n else b"" for n in sizes])  # our own process wrote it
+    buffers = [np.empty(n, np.uint8) for n in sizes]
+    for buffer in buffers:
+        for start in range(0, len(buffer), _PIECE):  # a large one would be copied while Python's lock is held
+            pipe.recv_bytes_into(buffer[start : start + _PIECE])
+    return pickle.loads(head, buffers=buffers)  # our own process wrote it
 
 
 def _work(pipe: Connection) -> None:
