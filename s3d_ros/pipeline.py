@@ -111,7 +111,7 @@ class Pipeline:
         self._snapping = Periodic(c.map.scene_period_s)
         self._first_ns: int | None = None
         self._newest: Frame | None = None
-        self._chores = self._work()
+        self._chores: Iterator[Scene | None] = self._work()
 
     def process(self, frame: Frame, instances: Instances | None = None, is_new: bool = True) -> FrameResult:
         """Take in one frame, and the instances of it that are there.
@@ -184,7 +184,7 @@ class Pipeline:
             setattr(self, name, getattr(other, name))
             setattr(other, name, mine)
         self.past.remade(remaking)
-        self._chores = self._work()
+        self._chores, other._chores = self._work(), iter(())  # which held it in a circle: it is freed at once now
 
     def finish(self, last_frame: Frame | None = None) -> Scene:
         """Bring everything up to date, as at the end of a recording, and return the last scene."""
@@ -278,7 +278,7 @@ class Pipeline:
             setattr(self, name, getattr(other, name))
             setattr(other, name, mine)
         self._scenes.take_over(other.scene())
-        self._chores = self._work()
+        self._chores, other._chores = self._work(), iter(())
 
     def sizes_bytes(self) -> dict[str, int]:
         """Return how much memory each part of the map takes. From any thread."""

@@ -5,6 +5,7 @@ Mistakes in the parameters are one line on the log and exit code 2.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -126,6 +127,8 @@ def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) 
         node = make_node()
         if not hasattr(node, "heartbeat"):
             Heartbeat(node)
+        gc.collect()
+        gc.freeze()  # what is there by now stays: looking through it for garbage stops all threads for 70 ms
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         while not stop.is_set():
