@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -111,7 +112,8 @@ class Pipeline:
         self._snapping = Periodic(c.map.scene_period_s)
         self._first_ns: int | None = None
         self._newest: Frame | None = None
-        self._chores: Iterator[Scene | None] = self._work()
+        # Through a proxy: else a pipeline holds itself, and its hundreds of megabytes stay until they are collected.
+        self._chores = self._work(weakref.proxy(self))
 
     def process(self, frame: Frame, instances: Instances | None = None, is_new: bool = True) -> FrameResult:
         """Take in one frame, and the instances of it that are there.
@@ -184,7 +186,7 @@ class Pipeline:
             setattr(self, name, getattr(other, name))
             setattr(other, name, mine)
         self.past.remade(remaking)
-        self._chores, other._chores = self._work(), iter(())  # which held it in a circle: it is freed at once now
+        self._chores = self._work(weakref.proxy(self))
 
     def finish(self, last_frame: Frame | None = None) -> Scene:
         """Bring everything up to date, as at the end of a recording, and return the last scene."""
@@ -278,7 +280,7 @@ class Pipeline:
             setattr(self, name, getattr(other, name))
             setattr(other, name, mine)
         self._scenes.take_over(other.scene())
-        self._chores, other._chores = self._work(), iter(())
+        self._chores = self._work(weakref.proxy(self))
 
     def sizes_bytes(self) -> dict[str, int]:
         """Return how much memory each part of the map takes. From any thread."""
@@ -328,7 +330,8 @@ class Pipeline:
             scene = next(self._chores) or scene
         return scene
 
-    def _work(self) -> Iterator[Scene | None]:
+    @staticmethod
+    def _work(self: Pipeline) -> Iterator[Scene | None]:
         """Bring surface, bird's-eye view, markers and scene up to date, in turn, for ever; a short step each."""
         measure = self.times.measure
         while True:

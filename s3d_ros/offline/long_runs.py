@@ -59,6 +59,7 @@ def corrections(layouts: Sequence[Path | str], noise: str, console: Console) -> 
         "noise": noise,
         "rows": rows,
         "ids_kept": sum(r["ids_kept"] for r in rows) / max(known, 1),
+        "ids_kept_without": sum(r["ids_kept_without"] for r in rows) / max(known, 1),
         "objects": sum(r["objects"] for r in rows) / max(sum(r["objects_without"] for r in rows), 1),
         "boxes_within_5cm": float(np.mean([d <= _BOX_M for r in rows for d in r["box_errors_m"]])),
         "median_box_error_m": float(np.median([d for r in rows for d in r["box_errors_m"]])),
@@ -72,24 +73,30 @@ def _corrected(path: Path | str, noise: str) -> dict[str, Any]:
     errors = _errors(way)
     with_jumps = _follow(_samples(world, way, options, noise), errors, _JUMPS_S[0])
     boxes = {t.id: t.box for t in world.things}
-    kept, lost = 0, []
-    for true_id, counts in with_jumps.early.items():
-        o = with_jumps.scene.find(with_jumps.resolved(counts))
-        good = o is not None and true_id in boxes and _near(o, boxes[true_id])
-        kept += good
-        lost += [] if good else [true_id]
+    kept, lost = _kept(with_jumps, boxes)
     distances = [_box_error(o, with_jumps.scene) for o in without.scene.objects]
     return {
         "name": Path(path).stem,
         "seconds": round(len(way) / way.fps, 1),
         "known_before": len(with_jumps.early),
         "ids_kept": kept,
+        "ids_kept_without": _kept(without, boxes)[0],
         "lost": lost,
         "objects_without": len(without.scene.objects),
         "objects": len(with_jumps.scene.objects),
         "unmatched": sum(d is None for d in distances),
         "box_errors_m": [round(d, 4) for d in distances if d is not None],
     }
+
+
+def _kept(run: Followed, boxes: dict[int, OrientedBox]) -> tuple[int, list[int]]:
+    """Return of how many things the ID that was said of them early stands for them at the end, and the others."""
+    lost = []
+    for true_id, counts in run.early.items():
+        o = run.scene.find(run.resolved(counts))
+        if o is None or true_id not in boxes or not _near(o, boxes[true_id]):
+            lost.append(true_id)
+    return len(run.early) - len(lost), lost
 
 
 def _follow(samples: Iterator[Sample], errors: dict[float, F64], early_s: float) -> Followed:
