@@ -209,7 +209,7 @@ def hour(layouts: Sequence[Path | str], noise: str, console: Console) -> dict[st
         if k % every == every - 1:
             sizes = {name: round(size / 1e6, 3) for name, size in pipeline.sizes_bytes().items()}
             things = len(pipeline.objects.snapshot())
-            minutes.append({"resident_mb": _resident_mb(), "objects": things, **sizes, "map": sum(sizes.values())})
+            minutes.append({"resident_mb": _resident_mb(), "things": things, **sizes, "map": sum(sizes.values())})
             if len(minutes) % 10 == 0:
                 console.print(f"minute {len(minutes)}: {minutes[-1]}")
     half, last = minutes[len(minutes) // 2 - 1], minutes[-1]
