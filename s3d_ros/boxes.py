@@ -20,7 +20,8 @@ _NEAREST_M = 0.01
 _TILT_GAIN = 0.65
 _GROWTH_SHARE = 0.1
 _BODY_CELL_VOXELS, _BODY_SHARE, _MOST_CELLS = 3, 0.15, 1_000_000
-_HALO_SHARE = 0.25
+_HALO_SHARE = 0.15
+_SMALL_CELLS, _HALO_SHARE_OF_SMALL = 4, 0.0
 # The hull of the points that reach furthest in so many directions is as good as that of all, and found in no time.
 _HULL_DIRECTIONS = 48
 
@@ -73,7 +74,9 @@ def stands_out(points: F64, sights: F64, voxel_m: float) -> Bools:
         return np.ones(len(points), bool)
     most = np.zeros(shape)
     np.maximum.at(most, tuple(cells.T), sights)
-    return np.asarray(sights >= _HALO_SHARE * ndimage.maximum_filter(most, size=3, mode="constant")[tuple(cells.T)])
+    # Of a small thing all is near all: its spout is seen rarely beside its belly.
+    share = _HALO_SHARE if max(shape) > _SMALL_CELLS else _HALO_SHARE_OF_SMALL
+    return np.asarray(sights >= share * ndimage.maximum_filter(most, size=3, mode="constant")[tuple(cells.T)])
 
 
 def _main_body(points: F64, cell_m: float) -> Bools:

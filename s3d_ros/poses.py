@@ -53,6 +53,7 @@ class PoseFinder:
         self._T_posed_camera = np.eye(4)  # the camera on what the poses are of
         self._camera_at = np.zeros(3)  # in the map, at last
         self._news: list[PoseNews] = []
+        self._drift: dict[str, tuple[float, float]] = {}  # child of the map -> by how much it moved at last, m and rad
 
     def add_pose(self, stamp_ns: int, T: F64, parent: str, child: str) -> None:
         """Add T_parent_child (4, 4) of the pose topic; names may be empty."""
@@ -86,14 +87,18 @@ class PoseFinder:
         return news
 
     def _note_step(self, child: str, stamp_ns: int, T: F64) -> None:
-        """Notice where map to odom steps. Nothing is interpolated across a step: it holds from its stamp on."""
+        """Notice where map to odom steps, and did not move so before: it is no step where it drifts along.
+
+        Nothing is interpolated across a step: it holds from its stamp on.
+        """
         newest = self._own.newest(child)
         if newest is None or not newest[0] < stamp_ns:
             return
         delta = T @ invert(newest[1])
         shift = np.linalg.norm(transform(delta, self._camera_at[None])[0] - self._camera_at)
         turn = math.acos(min(1.0, max(-1.0, (float(np.trace(delta[:3, :3])) - 1) / 2)))
-        if shift < _STEP_M and turn < _STEP_RAD:
+        before, self._drift[child] = self._drift.get(child), (float(shift), turn)
+        if before is None or not (shift >= max(_STEP_M, 2 * before[0]) or turn >= max(_STEP_RAD, 2 * before[1])):
             return
         self._own.add(self.map_frame or "map", child, stamp_ns - 1, newest[1])
         if self._source == "tf" or self._parent == child:

@@ -145,3 +145,4 @@ def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) 
                 close()
             node.destroy_node()
         rclpy.try_shutdown()
+        gc.unfreeze()  # what is left is to be freed in order, Open3D's memory too
