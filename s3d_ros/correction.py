@@ -16,6 +16,7 @@ from s3d_ros.trail import Trail, distance, interpolated
 from s3d_ros.types import F64, I64, PosePath, PoseStep
 
 # Smaller ones are below what a map of 2 cm voxels, made from noisy depth, can show.
+_TAKEN_BACK = 0.3  # of a step, that may be left of it
 SMALLEST_M, SMALLEST_RAD = 0.03, np.deg2rad(0.5)
 
 
@@ -115,7 +116,7 @@ def of_step(trail: Trail, step: PoseStep, since_ns: int) -> Correction:
     positions = poses[:, :3, 3]
     jumps = trail.jumps()
     since = jumps[(jumps >= past[0]) & (jumps < step.stamp_ns)].tolist()
-    undone = [jump for jump in since if _undoes(trail, jump, step.delta)]
+    undone = [jump for jump in since if _undoes(trail, jump, step.delta)] or _undone_in(past, positions, step.delta)
     if undone:
         share = (past >= undone[-1]).astype(np.float64)
     else:
@@ -128,6 +129,25 @@ def of_step(trail: Trail, step: PoseStep, since_ns: int) -> Correction:
     deltas[:, :3, :3] = turn
     deltas[:, :3, 3] = positions + shift - np.einsum("nij,nj->ni", turn, positions)
     return Correction(past.copy(), deltas, positions)
+
+
+def _undone_in(stamps_ns: I64, positions: F64, delta: F64) -> list[int]:
+    """Return the stamp after the motion that a step takes back, as [stamp] or []: what is beyond the motion around it.
+
+    A fast camera's jump is no larger than its usual motion, and is told by being just what the step takes back.
+    """
+    if len(stamps_ns) < 4:
+        return []
+    dt = np.maximum(np.diff(stamps_ns), 1)[:, None] / 1e9
+    moved = np.diff(positions, axis=0)
+    speed = moved / dt
+    beyond = moved[1:-1] - (speed[:-2] + speed[2:]) / 2 * dt[1:-1]
+    after = positions[2:-1]
+    wanted = -_shift(np.broadcast_to(delta, (len(after), 4, 4)), after)
+    size = np.linalg.norm(wanted, axis=1)
+    off = np.linalg.norm(beyond - wanted, axis=1) / np.maximum(size, 1e-9)
+    best = int(np.argmin(off))
+    return [int(stamps_ns[best + 2])] if off[best] < _TAKEN_BACK and size[best] > SMALLEST_M else []
 
 
 def _undoes(trail: Trail, jump_ns: int, delta: F64) -> bool:

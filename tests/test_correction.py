@@ -112,6 +112,18 @@ def test_a_step_after_a_jump_moves_what_came_after_the_jump():
     assert metres < 1e-3
 
 
+def test_a_fast_cameras_jump_is_told_by_what_the_step_takes_back():
+    """At 3 m/s and ten poses a second a jump of 0.3 m is no larger than the motion."""
+    trail, jumped = Trail(), pose(0.0, 0.3)
+    for k in range(300):
+        T = pose(0.3 * k, 2 * np.sin(0.02 * k))
+        trail.add(k * S // 10, jumped @ T if k >= 100 else T)
+    correction = of_step(trail, PoseStep(30 * S, invert(jumped)), since_ns=0)
+    at = np.array([5, 99, 101, 250]) * (S // 10)
+    shift = correction.at(at, trail.at(at)[:, :3, 3])[:, 1, 3]
+    assert np.allclose(shift, [0.0, 0.0, -0.3, -0.3], atol=1e-6)
+
+
 def test_a_step_without_a_jump_is_spread_along_the_way():
     trail = Trail()
     for k in range(300):

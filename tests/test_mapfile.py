@@ -18,10 +18,9 @@ import pytest
 from synthetic import SMALL, BoxWorld, circle, room
 
 from s3d_ros.config import Config, ConfigError
-from s3d_ros.geometry import invert
 from s3d_ros.mapfile import MapFileError, newest_map, read_map, write_map
 from s3d_ros.pipeline import Pipeline
-from s3d_ros.types import PoseStep
+from s3d_ros.types import PosePath
 
 THINGS = {
     "chair1": ((1.0, 1.2, 0.0), (1.5, 1.7, 0.9)),
@@ -149,7 +148,8 @@ def test_poses_can_be_corrected_after_loading_without_losing_what_was_mapped_bef
     jump[0, 3] = 0.3
     for frame, instances in frames[30:45]:
         loaded.process(dataclasses.replace(frame, T_map_camera=jump @ frame.T_map_camera), instances)
-    loaded.correct(PoseStep(frames[44][0].stamp_ns + 1, invert(jump)))
+    known = [frame for frame, _ in frames[:45]]
+    loaded.correct(PosePath(np.array([f.stamp_ns for f in known]), np.stack([f.T_map_camera for f in known])))
     remaking, refusion, anchors = loaded.refusion()
     assert min(a.stamp_ns for a in anchors) < frames[30][0].stamp_ns, "those from before are seen again as well"
     refusion.see(anchors)
