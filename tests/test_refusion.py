@@ -9,7 +9,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from synthetic import FULL, BoxWorld, room
-from wrong_poses import CONFIG, CORRECTED_AT, JUMP_AT, THINGS, S, check, jump, path_until, true_pose, walk, wrong
+from wrong_poses import (
+    CONFIG,
+    CORRECTED_AT,
+    JUMP_AT,
+    THINGS,
+    S,
+    check,
+    jump,
+    mapped,
+    path_until,
+    true_pose,
+    walk,
+    wrong,
+)
 
 from s3d_ros.anchors import pack
 from s3d_ros.correction import Correction
@@ -31,10 +44,7 @@ def frames() -> list[tuple[Frame, Instances]]:
 @pytest.fixture(scope="module")
 def should(frames: list[tuple[Frame, Instances]]) -> Scene:
     """What comes of it without a jump."""
-    pipeline = Pipeline(CONFIG)
-    for frame, instances in frames:
-        pipeline.process(frame, instances)
-    return pipeline.finish(frames[-1][0])
+    return mapped(frames)
 
 
 def test_a_jump_that_a_path_corrects(frames: list[tuple[Frame, Instances]], should: Scene):

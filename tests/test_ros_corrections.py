@@ -11,10 +11,9 @@ from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Path
 from ros_live import Camera, NodeProcess, edge, wait_for
 from tf2_msgs.msg import TFMessage
-from wrong_poses import CONFIG, CORRECTED_AT, JUMP_AT, THINGS, check, jump, path_until, walk, wrong
+from wrong_poses import CORRECTED_AT, JUMP_AT, THINGS, check, jump, mapped, path_until, walk, wrong
 
 from s3d_ros.geometry import invert
-from s3d_ros.pipeline import Pipeline
 from s3d_ros.ros import conversions, qos
 from s3d_ros.ros.client import SceneClient
 from s3d_ros.types import PosePath, Scene
@@ -68,10 +67,7 @@ def wait_until_mended(client: SceneClient, should: Scene, early: dict[int, int],
 
 def test_a_corrected_path_mends_the_map_live() -> None:
     frames = walk()
-    pipeline = Pipeline(CONFIG)
-    for frame, instances in frames:
-        pipeline.process(frame, instances)
-    should = pipeline.finish(frames[-1][0])
+    should = mapped(frames)
     ns = ros_live.namespace()
     with NodeProcess(MAPPER, ns, **PARAMETERS) as node, Camera(ns) as camera, SceneClient(ns) as client:
         paths = camera.node.create_publisher(Path, "corrected_path", 10)
@@ -95,10 +91,7 @@ def test_a_corrected_path_mends_the_map_live() -> None:
 def test_a_step_of_map_to_odom_mends_the_map_live() -> None:
     """As AMCL or slam_toolbox do it: odom jumps, and later map to odom takes that back."""
     frames = walk()
-    pipeline = Pipeline(CONFIG)
-    for frame, instances in frames:
-        pipeline.process(frame, instances)
-    should = pipeline.finish(frames[-1][0])
+    should = mapped(frames)
     ns = ros_live.namespace()
     odom, cam = f"{ns[1:]}_odom", f"{ns[1:]}_camera"  # /tf is shared by all tests
     with (

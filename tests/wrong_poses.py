@@ -11,6 +11,7 @@ from synthetic import SMALL, BoxWorld, look_at, room
 
 from s3d_ros.config import Config
 from s3d_ros.geometry import invert
+from s3d_ros.pipeline import Pipeline
 from s3d_ros.types import F64, Frame, Instances, PosePath, Scene
 
 S = 1_000_000_000
@@ -52,6 +53,14 @@ def walk() -> list[tuple[Frame, Instances]]:
     """The frames as they are."""
     world = BoxWorld(room(**THINGS))
     return [world.frame(true_pose(k), k, SMALL) for k in range(END)]
+
+
+def mapped(frames: list[tuple[Frame, Instances]]) -> Scene:
+    """What comes of frames whose poses are right."""
+    pipeline = Pipeline(CONFIG)
+    for frame, instances in frames:
+        pipeline.process(frame, instances)
+    return pipeline.finish(frames[-1][0])
 
 
 def wrong(frames: list[tuple[Frame, Instances]]) -> Iterator[tuple[Frame, Instances]]:

@@ -20,6 +20,7 @@ from s3d_ros.config import Config
 from s3d_ros.geometry import invert
 from s3d_ros.lifting import lift
 from s3d_ros.objects import ObjectMap
+from s3d_ros.offline.simulate.trajectory import camera_pose
 from s3d_ros.past import copied
 from s3d_ros.state import State
 from s3d_ros.types import F64, Frame, Instances, Intrinsics
@@ -185,11 +186,5 @@ class _Hall:
 def _pose(index: int) -> F64:
     """Return T_map_camera (4, 4): two metres up, half a metre to and fro, looking at the boxes."""
     eye = np.array([0.0, 0.5 * np.sin(index / 8), 2.0])
-    z = np.array([2.5, 0.0, 0.0]) - eye
-    z /= np.linalg.norm(z)
-    x = np.cross(z, (0, 0, 1))
-    x /= np.linalg.norm(x)
-    T = np.eye(4)
-    T[:3, :3] = np.stack([x, np.cross(z, x), z], axis=1)
-    T[:3, 3] = eye
-    return T
+    x, y, z = np.array([2.5, 0.0, 0.0]) - eye
+    return camera_pose(eye, np.arctan2(y, x), np.arctan2(z, np.hypot(x, y)))
