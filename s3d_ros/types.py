@@ -241,6 +241,7 @@ class ErrorCode(enum.StrEnum):
     DEADLINE = "DEADLINE"  # passed before there was an answer
     BUSY = "BUSY"  # too many questions are waiting
     CANCELLED = "CANCELLED"  # by the asker
+    MODEL_FAILED = "MODEL_FAILED"  # the language model, or its server; it is started anew
     INTERNAL = "INTERNAL"
 
 
@@ -252,6 +253,7 @@ class Answer:
     also "mm", "ft", "in", "ft2"). choice: letter of the option ("A"...), "" when there were none. objects: IDs that
     the answer is about, the asked-for ones first.
     viewpoint: from where left, right, near were judged, in words; "" where that plays no part.
+    measured: facts of the map that a language model was given, and what it asked the map, a line each.
     """
 
     text: str
@@ -266,6 +268,7 @@ class Answer:
     map_version: int = 0
     stamp_ns: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)
+    measured: tuple[str, ...] = ()
 
     @property
     def success(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from s3d_ros.answer.asked import NAME, Asked
+from s3d_ros.answer.base import UNWATCHED, Progress
 from s3d_ros.answer.kind import Kind
 from s3d_ros.answer.kinds.closest import CLOSEST
 from s3d_ros.answer.kinds.counting import COUNT, COUNT_ALL, EXISTS
@@ -50,7 +51,17 @@ class GeometricAnswerer:
         self._last: tuple[Scene, World, Lexicon] | None = None
         Lexicon(frozenset())  # reads the everyday words now rather than at the first question
 
-    def answer(self, question: Question, scene: Scene) -> Answer:
+    def missing(self) -> str:
+        """Return nothing: there is no model to wait for."""
+        return ""
+
+    def update(self, scene: Scene) -> None:
+        """Do nothing: a scene is read when it is asked about."""
+
+    def close(self) -> None:
+        """Do nothing: nothing is held."""
+
+    def answer(self, question: Question, scene: Scene, progress: Progress = UNWATCHED) -> Answer:
         """Answer one question from one scene. Never raises."""
         try:
             return self._answer(question, scene)

@@ -69,6 +69,7 @@ def fill_response(response: Any, answer: Answer, scene: Scene | None, map_id: in
     response.choice = answer.choice
     response.confidence = float(answer.confidence)
     response.answered_by = answer.answered_by
+    response.measured = list(answer.measured)
     response.viewpoint = answer.viewpoint
     response.map_id = map_id
     if scene is not None:
@@ -91,6 +92,7 @@ def answer_of(response: Any) -> Answer:
         objects=tuple(int(o.id) for o in response.objects),
         confidence=float(response.confidence),
         answered_by=response.answered_by,
+        measured=tuple(response.measured),
         viewpoint=response.viewpoint,
         map_version=int(response.map_version),
         stamp_ns=stamp_ns(response.stamp),
