@@ -81,8 +81,3 @@ class GrowingGrid:
         """Return the rows and columns of a tile (x, y)."""
         x, y = (np.array(tile) - self._low) * TILE_CELLS
         return slice(int(y), int(y) + TILE_CELLS), slice(int(x), int(x) + TILE_CELLS)
-
-    def tile_of(self, flat: I64) -> I64:
-        """Return the tiles (N, 2) x, y of flat cell indices (N,)."""
-        rows, columns = np.divmod(flat, max(self.shape[1], 1))
-        return np.asarray(np.stack([columns, rows], axis=1) // TILE_CELLS + self._low)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from s3d_ros import keeping
 from s3d_ros.anchors import Anchor
 from s3d_ros.bev import BevMap
-from s3d_ros.config import Config, ConfigError
+from s3d_ros.config import Config
 from s3d_ros.fusion import Fusion
 from s3d_ros.lifting import LiftedPoints, lift
 from s3d_ros.objects import ObjectMap
@@ -24,23 +24,17 @@ from s3d_ros.scenes import SceneBuilder
 from s3d_ros.segment.protocol import Segmenter
 from s3d_ros.state import State
 from s3d_ros.surface import Surface
-from s3d_ros.timing import Periodic, StageTimes
+from s3d_ros.timing import Clocks, Periodic, StageTimes
 from s3d_ros.types import F32, F64, U8, Frame, Instances, PoseNews, Scene, SceneObject
-from s3d_ros.uprightness import UpFinder, parse_up
+from s3d_ros.uprightness import UpFinder, is_same_up, parse_up
 from s3d_ros.views import ViewSelector
 from s3d_ros.visibility import EmptySpace
 
 _UP_SETTLED_S = 10.0  # up: auto is refined for so long
-_UP_CHANGE = np.cos(np.deg2rad(0.5))
 _CARVE_PARTS = 2  # so that no frame waits for all of it
 _STEP_NS = 33_000_000
 _MOST_STEPS = 30
 _MARKING_STEPS, _VIEWS_MARKED_AT_ONCE = 4, 2
-# A map goes on only with the same values of these
-_MUST_AGREE = (
-    *("map.frame_id", "fusion.voxel_size_m", "fusion.block_voxels", "fusion.truncation_voxels"),
-    *("objects.voxel_size_m", "bev.resolution_m"),
-)
 # What makes a map, and what is due when in it
 _STAGES = (
     "past",
@@ -50,12 +44,12 @@ _STAGES = (
     "bev",
     "views",
     "up",
-    "_up_finder",
-    "_first_ns",
-    "_newest",
-    "_carved",
+    "up_finder",
+    "first_ns",
+    "newest",
+    "carved_part",
+    "clocks",
 )
-_CLOCKS = ("_carving", "_segmenting", "_looking", "_drawing", "_snapping")
 
 
 @dataclass(frozen=True)
@@ -95,7 +89,7 @@ class Pipeline:
         c = self.config
         known_up = parse_up(c.map.up)
         self.up: F64 = np.array([0.0, 0.0, 1.0]) if known_up is None else known_up
-        self._up_finder = UpFinder() if known_up is None else None
+        self.up_finder = UpFinder() if known_up is None else None
         self.fusion = Fusion(c.fusion)
         self.surface = Surface(self.fusion)
         self.objects = ObjectMap(c.objects, self.up)
@@ -104,14 +98,16 @@ class Pipeline:
         self.past = Past(c.anchors) if self._keeps_past else None
         self._passing = labels_of(c.objects.transient_labels)
         self._scenes.start_anew()
-        self._carving = Periodic(c.fusion.carve_period_s / _CARVE_PARTS)
-        self._carved = 0
-        self._segmenting = Periodic(c.segment.period_s)
-        self._looking = Periodic(c.views.period_s)
-        self._drawing = Periodic(c.bev.period_s)
-        self._snapping = Periodic(c.map.scene_period_s)
-        self._first_ns: int | None = None
-        self._newest: Frame | None = None
+        self.clocks = Clocks(
+            carving=Periodic(c.fusion.carve_period_s / _CARVE_PARTS),
+            segmenting=Periodic(c.segment.period_s),
+            looking=Periodic(c.views.period_s),
+            drawing=Periodic(c.bev.period_s),
+            snapping=Periodic(c.map.scene_period_s),
+        )
+        self.carved_part = 0
+        self.first_ns: int | None = None
+        self.newest: Frame | None = None
         # Through a proxy: else a pipeline holds itself, and its hundreds of megabytes stay until they are collected.
         self._chores = self._work(weakref.proxy(self))
 
@@ -127,12 +123,12 @@ class Pipeline:
             self._find_up(frame)
             with measure("fusion"):
                 self.fusion.integrate(frame if instances is None else without_passing(frame, instances, self._passing))
-            if self._carving.due(now_ns):
+            if self.clocks.carving.due(now_ns):
                 self._carve(frame)
-        if instances is None and self.segmenter is not None and self._segmenting.due(now_ns):
+        if instances is None and self.segmenter is not None and self.clocks.segmenting.due(now_ns):
             with measure("segment"):
                 instances = self.segmenter.segment(frame, self.up)
-        looks = is_new and self._looking.due(now_ns)
+        looks = is_new and self.clocks.looking.due(now_ns)
         if looks or instances is not None:
             with measure("lift"):
                 points = lift(frame, None if instances is None else instances.image, self.config.objects.stride)
@@ -164,6 +160,14 @@ class Pipeline:
         if remaking is None or self.past is None:
             return None
         return remaking, Refusion(self.config, self.up, remaking.memory), self.past.anchors_of(remaking)
+
+    def remake(self, wanted: tuple[Remaking, Refusion, list[Anchor]] | None = None) -> None:
+        """Make the map anew here and now, as ``refusion`` returned or returns. For offline: it takes its time."""
+        wanted = wanted or self.refusion()
+        if wanted is not None:
+            remaking, refusion, anchors = wanted
+            refusion.see(anchors)
+            self.replace_by(refusion, remaking)
 
     def replace_by(self, made: Refusion, remaking: Remaking) -> None:
         """Go on with the map that was made anew; it must have seen all anchors but the last few. Takes little time.
@@ -198,27 +202,11 @@ class Pipeline:
         return self.scene()
 
     def state(self, leave_out: Container[str] = ()) -> State:
-        """Return all that makes the map: a state of each stage, see ``state``. Good until the next frame.
+        """Return all that makes the map: a state of each stage, see ``keeping``. Good until the next frame.
 
         leave_out: stages whose state was taken already: "fusion" takes the longest by far, then "past".
         """
-        past = None if self.past is None or "past" in leave_out else self.past.state()
-        return {
-            "config": {key: value for key, value, _ in self.config.flat() if key in _MUST_AGREE},
-            "up": self.up.tolist(),
-            "up_is_settled": self._up_finder is None,
-            "first_ns": self._first_ns,
-            "stamp_ns": self.scene().stamp_ns if self._newest is None else self._newest.stamp_ns,
-            "map_version": self.scene().map_version,
-            "due_ns": {name.lstrip("_"): getattr(self, name).last_ns for name in _CLOCKS},
-            "carved": self._carved,
-            "fusion": None if "fusion" in leave_out else self.fusion.state(),
-            "objects": self.objects.state(),
-            "bev": self.bev.state(),
-            "views": self.views.state(),
-            "past": past,
-            "picture": None if (bev := self.scene().bev) is None else bev.color,  # for people: it is drawn anew
-        }
+        return keeping.state_of(self, leave_out)
 
     def restore(self, state: State, rest: Callable[[], None] = lambda: None, *, draw: bool = True) -> None:
         """Replace the map by what ``state`` returned, and draw it. Where the robot is, the next frame tells.
@@ -227,27 +215,12 @@ class Pipeline:
 
         Raises ConfigError where the config's values don't fit the map; the present map then stays.
         """
-        up = np.array(state["up"], np.float64)
-        self._check(state["config"], up)
-        self.reset()
-        self.up = up
-        if state["up_is_settled"]:
-            self._up_finder = None
-        self._first_ns, self._carved = state["first_ns"], state["carved"]
-        for name in _CLOCKS:
-            getattr(self, name).last_ns = state["due_ns"][name.lstrip("_")]
-        self.fusion.restore(state["fusion"], rest)
-        self.objects.restore(state["objects"])
-        self.objects.up = self.up
-        self.views.restore(state["views"])
-        self.bev.restore(state["bev"], self.up)
-        if draw:
-            for _ in self.drawing():
-                rest()
-        if self.past is not None and state["past"]:
-            self.past.restore(state["past"], state["stamp_ns"], self.objects)
-        self._scenes.go_on_after(state["map_version"])
-        self._snap(None, state["stamp_ns"])
+        keeping.restore(self, state, rest, draw)
+
+    def go_on_after(self, map_version: int, stamp_ns: int) -> None:
+        """Number the scene's next versions after this one, and make one of what is there."""
+        self._scenes.go_on_after(map_version)
+        self._snap(None, stamp_ns)
 
     def drawing(self) -> Iterator[None]:
         """Bring surface and bird's-eye view up to date, a short step each."""
@@ -259,23 +232,9 @@ class Pipeline:
             self.bev.step()
             yield
 
-    def _check(self, made_with: Mapping[str, Any], up: F64) -> None:
-        for key, value, _ in self.config.flat():
-            if key in _MUST_AGREE and made_with.get(key) != value:
-                raise ConfigError(
-                    f"the map was made with {key} = {made_with.get(key)!r}, but it is set to {value!r} now: set it as "
-                    "it was, or make a new map"
-                )
-        known_up = parse_up(self.config.map.up)
-        if known_up is not None and known_up @ up < _UP_CHANGE:
-            text = ",".join(f"{v:.4g}" for v in up)
-            raise ConfigError(
-                f'in the map up is {text}, but map.up is set to {self.config.map.up!r}: set it to "{text}"'
-            )
-
     def take_over(self, other: Pipeline) -> None:
         """Replace the map by another pipeline's. Takes no time: the other is left with this one's, to be forgotten."""
-        for name in (*_STAGES, *_CLOCKS):
+        for name in _STAGES:
             mine = getattr(self, name)
             setattr(self, name, getattr(other, name))
             setattr(other, name, mine)
@@ -312,19 +271,19 @@ class Pipeline:
         c = self.config.fusion
         with self.times.measure("carve"):
             empty = EmptySpace(frame, c.carve_margin_voxels * c.voxel_size_m, c.depth_noise_per_m)
-            self.fusion.carve(empty, self._carved, _CARVE_PARTS)
-            if self._carved == 0:
+            self.fusion.carve(empty, self.carved_part, _CARVE_PARTS)
+            if self.carved_part == 0:
                 self.fusion.erase(self.objects.look(empty))
                 self.bev.see(frame)
-        self._carved = (self._carved + 1) % _CARVE_PARTS
+        self.carved_part = (self.carved_part + 1) % _CARVE_PARTS
 
     def _renew(self, frame: Frame) -> Scene | None:
         """Do some of the work on the whole map, a few milliseconds for each 30th of a second that has passed.
 
         It is never done in one frame: that frame would come late, and those after it.
         """
-        passed_ns = frame.stamp_ns - (self._newest or frame).stamp_ns
-        self._newest = frame
+        passed_ns = frame.stamp_ns - (self.newest or frame).stamp_ns
+        self.newest = frame
         scene = None
         for _ in range(int(np.clip(round(passed_ns / _STEP_NS), 1, _MOST_STEPS))):
             scene = next(self._chores) or scene
@@ -335,8 +294,8 @@ class Pipeline:
         """Bring surface, bird's-eye view, markers and scene up to date, in turn, for ever; a short step each."""
         measure = self.times.measure
         while True:
-            assert self._newest is not None
-            if self._drawing.due(self._newest.stamp_ns):
+            assert self.newest is not None
+            if self.clocks.drawing.due(self.newest.stamp_ns):
                 with measure("surface"):
                     self.surface.collect()
                 while self.surface.has_work:
@@ -347,12 +306,12 @@ class Pipeline:
                     with measure("bev"):
                         self.bev.step()
                     yield None
-            if self._snapping.due(self._newest.stamp_ns):
+            if self.clocks.snapping.due(self.newest.stamp_ns):
                 for _ in range(_MARKING_STEPS):
                     with measure("views"):
                         self.views.mark(self.objects, _VIEWS_MARKED_AT_ONCE)
                     yield None
-                yield self._snap(self._newest)
+                yield self._snap(self.newest)
             else:
                 yield None
 
@@ -382,17 +341,17 @@ class Pipeline:
 
     def _find_up(self, frame: Frame) -> None:
         """With ``up: auto``: find it, refine it for a while, and turn BEV and boxes when it changes."""
-        if self._up_finder is None:
+        if self.up_finder is None:
             return
-        if self._first_ns is None:
-            self._first_ns = frame.stamp_ns
-        if self._looking.soon(frame.stamp_ns):
-            self._up_finder.add(frame)
-            up = self._up_finder.estimate()
-            if up is not None and up @ self.up < _UP_CHANGE:
+        if self.first_ns is None:
+            self.first_ns = frame.stamp_ns
+        if self.clocks.looking.soon(frame.stamp_ns):
+            self.up_finder.add(frame)
+            up = self.up_finder.estimate()
+            if up is not None and not is_same_up(up, self.up):
                 self.up = up
                 self.objects.set_up(up)
                 self.bev.set_up(up)
                 self.bev.update(self.surface.keys())
-        if frame.stamp_ns - self._first_ns > _UP_SETTLED_S * 1e9:
-            self._up_finder = None
+        if frame.stamp_ns - self.first_ns > _UP_SETTLED_S * 1e9:
+            self.up_finder = None

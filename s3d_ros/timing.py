@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,6 +30,17 @@ class Periodic:
             return False
         self.last_ns = now_ns
         return True
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """When what is done now and then in the pipeline is due."""
+
+    carving: Periodic
+    segmenting: Periodic
+    looking: Periodic
+    drawing: Periodic
+    snapping: Periodic
 
 
 class StageTimes:

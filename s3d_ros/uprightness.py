@@ -12,6 +12,12 @@ from s3d_ros.types import F32, F64, Frame
 _MOST_NORMALS = 200_000
 _LARGEST_TILT_DEG = 60.0  # between the camera's own up and the true one
 _STRIDE = 8
+_SAME_UP = np.cos(np.deg2rad(0.5))
+
+
+def is_same_up(a: F64, b: F64) -> bool:
+    """Whether two unit vectors (3,) are within half a degree."""
+    return bool(a @ b >= _SAME_UP)
 
 
 def parse_up(text: str) -> F64 | None:

@@ -81,9 +81,7 @@ def test_a_step_of_map_to_odom_undoes_a_jump(frames: list[tuple[Frame, Instances
     for k, (frame, instances) in enumerate(wrong(frames)):
         if k == CORRECTED_AT:
             pipeline.correct(PoseStep(frame.stamp_ns, invert(jump())))
-            remaking, refusion, anchors = pipeline.refusion() or pytest.fail("nothing was to be corrected")
-            refusion.see(anchors)
-            pipeline.replace_by(refusion, remaking)
+            pipeline.remake(pipeline.refusion() or pytest.fail("nothing was to be corrected"))
         result = pipeline.process(frame, instances)
         if k < JUMP_AT:
             early |= {n: i for n, i in result.instance_ids.items() if i}

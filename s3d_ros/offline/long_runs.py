@@ -126,20 +126,14 @@ def _follow(samples: Iterator[Sample], errors: dict[float, F64], early_s: float)
         if working is None and (wanted := pipeline.refusion()) is not None:
             working = (t, wanted)
         if working is not None and t >= working[0] + _REMAKING_S:
-            remaking, refusion, anchors = working[1]
-            refusion.see(anchors)
-            pipeline.replace_by(refusion, remaking)
+            pipeline.remake(working[1])
             working = None
         ids = pipeline.process(frame, sample.instances).instance_ids
         if t < early_s:
             _note(sample, ids, said.early)
     for _ in range(3):
-        wanted = working[1] if working is not None else pipeline.refusion()
+        pipeline.remake(None if working is None else working[1])
         working = None
-        if wanted is not None:
-            remaking, refusion, anchors = wanted
-            refusion.see(anchors)
-            pipeline.replace_by(refusion, remaking)
     said.scene, said.merged = pipeline.finish(frame), dict(pipeline.objects.merged)
     return said
 

@@ -117,10 +117,7 @@ def _correct(pipeline: Pipeline, news: PoseNews) -> None:
         pipeline.correct(news)
     except ValueError:  # of another time
         return
-    if (wanted := pipeline.refusion()) is not None:
-        remaking, refusion, anchors = wanted
-        refusion.see(anchors)
-        pipeline.replace_by(refusion, remaking)
+    pipeline.remake()
 
 
 def _report(
