@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from s3d_ros.types import F32, I32, U16, OrientedBox
+from s3d_ros.types import F32, F64, I32, U16, OrientedBox
+
+FRAMES = "frames.jsonl"
 
 # An object is *well seen* with this many pixels in one frame, and as many frames.
 WELL_SEEN_PIXELS = 2000
@@ -23,7 +26,10 @@ class TruthError(ValueError):
 
 @dataclass(frozen=True)
 class TrueObject:
-    """A thing that is there. ``pixels_seen``: most in one frame. ``first_seen_s``: None when never seen."""
+    """A thing that is there. ``pixels_seen``: most in one frame. ``first_seen_s``: None when never seen.
+
+    color: in a word, "" where the truth does not tell. changed: it was moved or carried away meanwhile.
+    """
 
     id: int
     label: str
@@ -31,6 +37,8 @@ class TrueObject:
     pixels_seen: int
     frames_seen: int
     first_seen_s: float | None
+    color: str = ""
+    changed: bool = False
 
     @property
     def well_seen(self) -> bool:
@@ -38,12 +46,27 @@ class TrueObject:
 
 
 @dataclass(frozen=True)
+class TrueFrame:
+    """Where the camera was at a frame, camera-to-map (4, 4), and how many pixels (of 640x480) each object id shows."""
+
+    stamp_ns: int
+    T_map_camera: F64
+    pixels: Mapping[int, int]
+
+    @property
+    def position(self) -> F64:
+        """Where the camera was, (3,) in the map."""
+        return np.asarray(self.T_map_camera[:3, 3])
+
+
+@dataclass(frozen=True)
 class Truth:
-    """A furnished place. ``path`` is the truth.json it was read from."""
+    """A furnished place, z up. ``path`` is the truth.json it was read from. frames: by time, () where not kept."""
 
     path: Path
     floor_area_m2: float
     objects: tuple[TrueObject, ...]
+    frames: tuple[TrueFrame, ...] = ()
 
     def instances(self, frame: int) -> U16 | None:
         """Return the true instances (H, W) of a frame, 0 for none, else the object's id; None where not kept."""
@@ -77,7 +100,7 @@ def load_truth(path: Path) -> Truth:
     try:
         data = json.loads(path.read_text())
         objects = tuple(_object(o) for o in data["objects"])
-        truth = Truth(path, float(data["room"]["floor_area_m2"]), objects)
+        truth = Truth(path, float(data["room"]["floor_area_m2"]), objects, _frames(path.parent / "truth" / FRAMES))
     except FileNotFoundError:
         raise TruthError(f"there is no {path}; a simulated recording keeps its truth beside it") from None
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -100,4 +123,53 @@ def _object(o: dict[str, Any]) -> TrueObject:
         int(o["pixels_seen"]),
         int(o["frames_seen"]),
         None if first is None else float(first),
+        str(o.get("color", "")),
+        any(key in o for key in ("moved_s", "removed_s")),
     )
+
+
+def shown_frames(truth: Truth, count: int = 32, stamps_ns: Sequence[int] | None = None) -> tuple[TrueFrame, ...]:
+    """Return the frames that "frame i of N" counts, by time: ``count`` evenly spaced ones, or those at given stamps.
+
+    Raises TruthError where a stamp is none of the recording's.
+    """
+    frames = truth.frames
+    if stamps_ns is None:
+        count = min(count, len(frames))
+        return tuple(frames[int(i)] for i in np.linspace(0, len(frames) - 1, count).round()) if count else ()
+    at = {f.stamp_ns: f for f in frames}
+    missing = [s for s in stamps_ns if s not in at]
+    if missing:
+        raise TruthError(f"{truth.path} knows no frame of stamp {missing[0]} ns: those views are of another recording")
+    return tuple(at[s] for s in sorted(stamps_ns))
+
+
+def write_frames(path: Path, frames: Sequence[TrueFrame]) -> None:
+    """Write frames as JSON lines."""
+    rows = [
+        {
+            "stamp_ns": f.stamp_ns,
+            "T_map_camera": np.round(f.T_map_camera, 9).tolist(),
+            "pixels": {str(k): n for k, n in f.pixels.items()},
+        }
+        for f in frames
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _frames(path: Path) -> tuple[TrueFrame, ...]:
+    """Read frames, by time; none where they were not kept."""
+    if not path.exists():
+        return ()
+    out = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        try:
+            row = json.loads(line)
+            T = np.array(row["T_map_camera"], dtype=np.float64)
+            if T.shape != (4, 4) or not np.isfinite(T).all():
+                raise ValueError("T_map_camera is no finite 4x4 matrix")
+            out.append(TrueFrame(int(row["stamp_ns"]), T, {int(k): int(n) for k, n in row["pixels"].items()}))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise TruthError(f"{path}, line {number}, is no frame ({type(error).__name__}: {error})") from error
+    return tuple(sorted(out, key=lambda f: f.stamp_ns))

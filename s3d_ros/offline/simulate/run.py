@@ -57,7 +57,7 @@ def simulate(
             for sample in iter_frames(world, trajectory, options, noise=noise, seed=seed, passers=passers):
                 recorder.write(sample.frame, sample.instances)
                 at_s = (sample.frame.stamp_ns - START_NS) / 1e9
-                truth.add(sample.frame.index, at_s, sample.truth)
+                truth.add(sample.frame.index, at_s, sample.truth, sample.T_map_camera, sample.frame.stamp_ns)
                 if options.truth_images:
                     lasting = np.where(np.isin(sample.truth, passing), 0, sample.depth_m) if passing else sample.depth_m
                     truth.add_surface(

@@ -15,35 +15,47 @@ from s3d_ros.offline.simulate.config import Event, Remove
 from s3d_ros.offline.simulate.people import Passer
 from s3d_ros.offline.simulate.truth_surface import TruthSurface
 from s3d_ros.offline.simulate.world import World
+from s3d_ros.offline.truth import FRAMES, TrueFrame, write_frames
 from s3d_ros.types import F32, F64, U16, Intrinsics, OrientedBox
 
 FIRST_SEEN_PIXELS = 500
 
 
 class TruthWriter:
-    """Counts what each frame shows. Writes under ``folder``; ``images`` False leaves the instance images out."""
+    """Counts what each frame shows. Writes under ``folder``; ``images`` False leaves the instance images out.
 
-    def __init__(self, folder: Path, world: World, *, images: bool = True) -> None:
+    pixel_area: how many pixels each that is counted stands for, where frames come shrunk.
+    """
+
+    def __init__(self, folder: Path, world: World, *, images: bool = True, pixel_area: int = 1) -> None:
         self._folder = folder
         self._world = world
         self._images = images
+        self._pixel_area = pixel_area
         self._most: dict[int, int] = {}
         self._frames: dict[int, int] = {}
         self._first: dict[int, float] = {}
+        self._shown: list[TrueFrame] = []
         self._surface: TruthSurface | None = None
         self._surface_of: set[Event] = set()
         if images:
             (folder / "truth" / "instances").mkdir(parents=True, exist_ok=True)
 
-    def add(self, index: int, at_s: float, truth: U16) -> None:
-        """Take a frame's true instances, (H, W)."""
+    def add(
+        self, index: int, at_s: float, truth: U16, T_map_camera: F64 | None = None, stamp_ns: int | None = None
+    ) -> None:
+        """Take a frame's true instances (H, W), and where the camera really was, (4, 4), at which stamp."""
         numbers, counts = np.unique(truth, return_counts=True)
+        counts = counts * self._pixel_area
         for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
             if number:
                 self._most[number] = max(self._most.get(number, 0), count)
                 self._frames[number] = self._frames.get(number, 0) + 1
                 if count >= FIRST_SEEN_PIXELS:
                     self._first.setdefault(number, at_s)
+        if T_map_camera is not None and stamp_ns is not None:
+            pixels = dict(zip(numbers.tolist(), (counts * (640 * 480) // (truth.size * self._pixel_area)).tolist(), strict=True))
+            self._shown.append(TrueFrame(stamp_ns, T_map_camera, {k: n for k, n in pixels.items() if k}))
         if self._images:
             path = self._folder / "truth" / "instances" / f"{index:06d}.png"
             if not cv2.imwrite(str(path), truth, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
@@ -65,6 +77,8 @@ class TruthWriter:
         """Write and return ``truth.json``: boxes as they are at the end; a removed thing keeps its last one."""
         if self._surface is not None:
             self._surface.write(self._folder / "truth" / "surface.npz")
+        if self._shown:
+            write_frames(self._folder / "truth" / FRAMES, self._shown)
         removed = {e.object_id: e.at_s for e in events if isinstance(e, Remove)}
         moved = {e.object_id: e.at_s for e in events if not isinstance(e, Remove)}
         world = self._world
