@@ -223,16 +223,30 @@ def ask(
 @app.command(rich_help_panel="Questions")
 def questions(
     truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="truth.json of a simulated home, or its folder")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="file for the questions")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="file for the questions; .jsonl: one a line")],
     key: Annotated[Path, typer.Option("--key", "-k", help="file for the right answers")],
+    kinds: Annotated[
+        str, typer.Option(help="vsi, vsti, situated, grounding, caption, or single kinds; with commas between them")
+    ] = "vsi",
     seed: Annotated[int, typer.Option(help="the same seed makes the same questions")] = 0,
     per_kind: Annotated[int, typer.Option(min=1, help="questions of each kind at most")] = 6,
+    frames: Annotated[int, typer.Option(min=2, help="how many frames, evenly spaced, 'frame i of N' counts")] = 32,
+    views: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="count the view frames of this run of the recording instead")
+    ] = None,
 ) -> None:
     """Make questions and their right answers from the truth of a simulated home."""
     from s3d_ros.offline.questions import make_questions, write_questions
-    from s3d_ros.offline.truth import load_truth
+    from s3d_ros.offline.run import view_stamps
+    from s3d_ros.offline.truth import load_truth, shown_frames
 
-    made = make_questions(load_truth(truth), seed, per_kind)
+    known = load_truth(truth)
+    shown = shown_frames(known, frames, None if views is None else view_stamps(views))
+    names = [name.strip() for name in kinds.split(",") if name.strip()]
+    try:
+        made = make_questions(known, seed, per_kind, kinds=names, shown=shown)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--kinds") from None
     write_questions(made, out, key)
     typer.echo(f"{len(made)} questions in {out}; answer them with  s3d replay BAG --out RUN --questions {out}")
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from s3d_ros.answer.base import Answerer
+from s3d_ros.offline.questions_record import QuestionsError, parse_rows, question_of
 from s3d_ros.types import Answer, Question, Scene
 
-
-class QuestionsError(ValueError):
-    """A questions file that can't be used."""
+__all__ = ["QuestionsError", "answer_all", "answer_json", "read_questions"]
 
 
 def read_questions(path: Path) -> list[tuple[str, Question]]:
-    """Read ``[{id, type, question, options?}]``; return (id, question) pairs. Raises QuestionsError."""
+    """Read a list or JSON Lines of {id, type, question, options?, situation?}; return (id, question) pairs.
+
+    Raises QuestionsError.
+    """
     try:
-        data = json.loads(path.read_text())
-        return [(str(q["id"]), Question(q["question"], tuple(str(o) for o in q.get("options") or ()))) for q in data]
+        return [(str(q["id"]), question_of(q)) for q in parse_rows(path.read_text(encoding="utf-8"))]
     except OSError as error:
         raise QuestionsError(f"can't read the questions {path}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:

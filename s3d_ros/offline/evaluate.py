@@ -33,7 +33,7 @@ from s3d_ros.offline.overlaps import NOTHING, Overlaps, count_overlaps, read_ove
 from s3d_ros.offline.points import point_quality
 from s3d_ros.offline.rendered import RENDERED
 from s3d_ros.offline.run import load_scene
-from s3d_ros.offline.score import read_rows, score
+from s3d_ros.offline.score import BoxOverlap, read_rows, score
 from s3d_ros.offline.truth import TrueObject, Truth, load_truth
 from s3d_ros.types import F64, OrientedBox, Scene, SceneObject
 
@@ -75,7 +75,9 @@ def evaluate(
         "questions": None,
     }
     if key_path is not None:
-        result["questions"] = score(read_rows(key_path), read_rows(run / "answers.json"))
+        iou = box_ious([o.box for o in scene.objects], [t.box for t in truth.objects])
+        overlap = BoxOverlap(tuple(o.id for o in scene.objects), tuple(t.id for t in truth.objects), iou)
+        result["questions"] = score(read_rows(key_path), read_rows(run / "answers.json"), overlap)
     return result
 
 

@@ -23,7 +23,8 @@ class Wording:
     of_several: bool = False
 
 
-def _wordings(official: list[str], open_: list[str], held_out: list[str]) -> tuple[Wording, ...]:
+def wordings(official: list[str], open_: list[str], held_out: list[str]) -> tuple[Wording, ...]:
+    """Return the three sets together; "*" before a text: ``of_several``."""
     sets = {"official": official, "open": open_, "held_out": held_out}
     return tuple(
         Wording(text.removeprefix("*"), split, text.startswith("*")) for split, texts in sets.items() for text in texts
@@ -37,7 +38,7 @@ QUADRANTS_ARE = (
 )
 
 WORDINGS: dict[str, tuple[Wording, ...]] = {
-    "object_counting": _wordings(
+    "object_counting": wordings(
         ["How many {category}(s) are in this room?"],
         [
             "How many {categories} are there?",
@@ -59,7 +60,7 @@ WORDINGS: dict[str, tuple[Wording, ...]] = {
             "There are how many {categories} around here?",
         ],
     ),
-    "object_abs_distance": _wordings(
+    "object_abs_distance": wordings(
         [
             "Measuring from the closest point of each object, what is the distance between the {a} and the {b} "
             "(in meters)?",
@@ -86,7 +87,7 @@ WORDINGS: dict[str, tuple[Wording, ...]] = {
             "At their closest, how many meters lie between the {a} and the {b}?",
         ],
     ),
-    "object_size_estimation": _wordings(
+    "object_size_estimation": wordings(
         [
             "What is the length of the longest dimension (length, width, or height) of the {a}, measured in "
             "centimeters?",
@@ -111,7 +112,7 @@ WORDINGS: dict[str, tuple[Wording, ...]] = {
             "I need the length of the {a} along its longest axis, in cm.",
         ],
     ),
-    "room_size_estimation": _wordings(
+    "room_size_estimation": wordings(
         [
             "What is the size of this room (in square meters)? \n"
             "If multiple rooms are shown, estimate the size of the combined space.",
@@ -137,7 +138,7 @@ WORDINGS: dict[str, tuple[Wording, ...]] = {
             "Please estimate the room's size in square metres.",
         ],
     ),
-    "object_rel_distance": _wordings(
+    "object_rel_distance": wordings(
         [
             "*Measuring from the closest point of each object, which of these objects ({bare}) is the closest to the "
             "{target}?",
@@ -167,7 +168,7 @@ WORDINGS: dict[str, tuple[Wording, ...]] = {
             "*If a kind occurs more than once, use the nearest one: which of {bare} is the closest to the {target}?",
         ],
     ),
-    "object_rel_direction_easy": _wordings(
+    "object_rel_direction_easy": wordings(
         [
             "If I am standing by the {stand} and facing the {face}, is the {target} to the left or the right of the "
             "{face}?"
@@ -189,7 +190,7 @@ WORDINGS: dict[str, tuple[Wording, ...]] = {
             "Seen from the {stand} while facing the {face}, is the {target} left or right?",
         ],
     ),
-    "object_rel_direction_medium": _wordings(
+    "object_rel_direction_medium": wordings(
         [
             "If I am standing by the {stand} and facing the {face}, is the {target} to my left, right, or back?\n"
             + BACK_IS,
@@ -216,7 +217,7 @@ WORDINGS: dict[str, tuple[Wording, ...]] = {
             "If someone at the {stand} faces the {face}, is the {target} to their left, to their right or behind them?",
         ],
     ),
-    "object_rel_direction_hard": _wordings(
+    "object_rel_direction_hard": wordings(
         [
             "If I am standing by the {stand} and facing the {face}, is the {target} to my front-left, front-right, "
             "back-left, or back-right?\n" + QUADRANTS_ARE,
@@ -249,7 +250,7 @@ WORDINGS: dict[str, tuple[Wording, ...]] = {
             "back-right?",
         ],
     ),
-    "route_planning": _wordings(
+    "route_planning": wordings(
         [
             "You are a robot beginning at the {start} and facing the {face}. You want to navigate to the {goal}. You "
             "will perform the following actions (Note: for each [please fill in], choose either 'turn back,' 'turn "
@@ -284,7 +285,7 @@ WORDINGS: dict[str, tuple[Wording, ...]] = {
             "at the {goal}: {actions}",
         ],
     ),
-    "obj_appearance_order": _wordings(
+    "obj_appearance_order": wordings(
         ["What will be the first-time appearance order of the following categories in the video: {bare}?"],
         [
             "In which order did {all} first come into view?",

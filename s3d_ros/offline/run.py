@@ -193,6 +193,14 @@ def load_scene(run: Path) -> Scene:
         raise RunError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
+def view_stamps(run: Path) -> list[int]:
+    """Return the stamps of a run's view frames, by time. Raises RunError."""
+    try:
+        return sorted(int(v["stamp_ns"]) for v in json.loads((run / "views.json").read_text()))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{run} holds no views.json that can be read ({type(error).__name__}: {error})") from error
+
+
 def track_mask(image: np.ndarray, number: int) -> dict[str, Any]:
     """Return {bbox, mask} of one instance of an image (H, W), as they stand in ``tracks.jsonl``."""
     mask = image == number

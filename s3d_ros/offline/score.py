@@ -1,20 +1,32 @@
-"""Scores answers as VSI-Bench does.
+"""Scores answers to generated questions, each family as its benchmark does.
+
+VSI-Bench and VSTI-Bench:
 
 Choices by accuracy. Numbers by mean relative accuracy: the mean over t = 0.50, 0.55 ... 0.95 of
 [|answer - truth| / truth < 1 - t]. The three levels of direction are averaged into one kind; the score is the mean of
-the eight kinds. A question that was not answered, or not readably, counts as wrong.
+the kinds of each family. A question that was not answered, or not readably, counts as wrong.
+
+Situated: choices and numbers of metres likewise, counts and words by being the same (yes and no: the first word).
+Grounding: the F1 of the objects named and those that fit, one to one by box IoU (0.25 and 0.5; the score is that at
+0.25); for one that is sought only the first that is named counts; where nothing fits, 1 for naming nothing. Captions
+are counted and not scored here: ``s3d benchmark`` has the metrics for them.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s3d_ros.offline.questions_wordings import WORDINGS
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from s3d_ros.offline.questions_families import FAMILIES, FAMILY_OF, WORDINGS
+from s3d_ros.offline.questions_record import parse_rows
+from s3d_ros.types import F64
 
 EIGHT = (
     "object_counting",
@@ -27,6 +39,8 @@ EIGHT = (
     "obj_appearance_order",
 )
 _LEVELS = tuple(kind for kind in WORDINGS if kind.startswith("object_rel_direction"))
+_EXACT = ("situated_count", "situated_what", "situated_is", "situated_can")
+IOUS = (0.25, 0.5)
 
 
 class ScoreError(ValueError):
@@ -68,11 +82,45 @@ def read_choice(row: Mapping[str, Any], options: Sequence[str] = ()) -> str:
     return next((o[:1] for o in options if o.partition(". ")[2].lower() == said), "")
 
 
-def score(key: Sequence[Mapping[str, Any]], answers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class BoxOverlap:
+    """IoU of the boxes of a map's objects with those of the truth: ids of either, iou (N, M)."""
+
+    map_ids: tuple[int, ...]
+    true_ids: tuple[int, ...]
+    iou: F64
+
+    def of(self, named: Sequence[int], fits: Sequence[int]) -> F64:
+        """Return the IoU of named map objects with true ones, (K, L); 0 for what is not there."""
+        rows = {i: k for k, i in enumerate(self.map_ids)}
+        columns = {i: k for k, i in enumerate(self.true_ids)}
+        return np.array(
+            [[self.iou[rows[n], columns[t]] if n in rows and t in columns else 0.0 for t in fits] for n in named]
+        ).reshape(len(named), len(fits))
+
+
+def grounding_f1(iou: F64, threshold: float) -> float:
+    """Return the F1 of named objects against those that fit, by their IoU (K, L), matched one to one; 1 for 0 of 0.
+
+    >>> grounding_f1(np.array([[0.6, 0.1], [0.3, 0.0]]), 0.5)  # one of two found, and one named that does not fit
+    0.5
+    """
+    named, fits = iou.shape
+    if not named or not fits:
+        return float(named == fits)
+    enough = iou >= threshold
+    hits = int(enough[linear_sum_assignment(-enough.astype(float))].sum())
+    return 2 * hits / (named + fits)
+
+
+def score(
+    key: Sequence[Mapping[str, Any]], answers: Iterable[Mapping[str, Any]], overlap: BoxOverlap | None = None
+) -> dict[str, Any]:
     """Score answers (rows of ``answers.json``) by a key; ids without an answer count as unanswered.
 
-    Returns ``mean`` (of the kinds that were asked), ``kinds`` {kind: {score, count, unanswered}}, the same of
-    ``levels`` of direction and of ``wordings``, ``count``, ``unanswered``, and ``wrong``: a list of what was not
+    overlap: of the map that was asked with the truth; None: the map's IDs are the truth's.
+    Returns ``mean`` (of the kinds that were asked), ``families`` and ``kinds`` {name: {score, count, unanswered}}, the
+    same of ``levels`` of direction and of ``wordings``, ``count``, ``unanswered``, and ``wrong``: a list of what was not
     fully right. Scores are 0..100. Raises ScoreError for an unknown type or an id that is given twice.
     """
     given = {}
@@ -80,7 +128,7 @@ def score(key: Sequence[Mapping[str, Any]], answers: Iterable[Mapping[str, Any]]
         if str(row["id"]) in given:
             raise ScoreError(f"the question {row['id']!r} has two answers")
         given[str(row["id"])] = row
-    rows = [_scored(item, given.get(str(item["id"]), {})) for item in key]
+    rows = [_scored(item, given.get(str(item["id"]), {}), overlap) for item in key]
     if len({row["id"] for row in rows}) != len(rows):
         raise ScoreError("the key gives an id to more than one question")
     return summarise(rows)
@@ -90,14 +138,25 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Sum up scored rows (``rows`` of ``score``'s result), of one place or of many together."""
     levels = {kind: _sum([r for r in rows if r["type"] == kind]) for kind in _LEVELS}
     kinds = {}
-    for kind in EIGHT:
+    asked_too = tuple(k for k in WORDINGS if FAMILY_OF[k] != "vsi" and any(r["type"] == k for r in rows))
+    for kind in EIGHT + asked_too:
         of_kind = [r for r in rows if r["type"] == kind or (kind == "object_rel_direction" and r["type"] in _LEVELS)]
         kinds[kind] = _sum(of_kind)
         if kind == "object_rel_direction":
             asked = [level["score"] for level in levels.values() if level["count"]]
             kinds[kind]["score"] = _mean(asked)
+    families = {}
+    for family in FAMILIES:
+        of_family = {k: v for k, v in kinds.items() if family == FAMILY_OF.get(k, "vsi") and v["count"]}
+        if of_family:
+            families[family] = {
+                "score": _mean([v["score"] for v in of_family.values()]),
+                "count": sum(v["count"] for v in of_family.values()),
+                "unanswered": sum(v["unanswered"] for v in of_family.values()),
+            }
     return {
         "mean": _mean([k["score"] for k in kinds.values() if k["count"]]),
+        "families": families,
         "kinds": kinds,
         "levels": levels,
         "wordings": {
@@ -105,30 +164,42 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         },
         "count": len(rows),
         "unanswered": sum(r["unanswered"] for r in rows),
-        "wrong": [r for r in rows if r["points"] < 1],
+        "wrong": [r for r in rows if r["points"] is not None and r["points"] < 1],
         "rows": list(rows),
     }
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read a key or ``answers.json``: a list of objects with an id. Raises ScoreError."""
+    """Read a key or ``answers.json``: a list, or JSON Lines, of objects with an id. Raises ScoreError."""
     try:
-        rows = json.loads(path.read_text())
+        rows = parse_rows(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ScoreError(f"can't read {path}: {error}") from error
-    if not isinstance(rows, list) or not all(isinstance(r, dict) and "id" in r for r in rows):
+    if not all(isinstance(r, dict) and "id" in r for r in rows):
         raise ScoreError(f'{path} must hold a list of objects with an "id"')
     return rows
 
 
-def _scored(item: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+def _scored(item: Mapping[str, Any], row: Mapping[str, Any], overlap: BoxOverlap | None) -> dict[str, Any]:
     kind = item.get("type")
     if kind not in WORDINGS:
         raise ScoreError(f"question {item['id']!r} is of unknown type {kind!r}; known are {', '.join(WORDINGS)}")
-    said: float | str | None
-    if item.get("choice"):
+    said: float | str | list[int] | None
+    points: float | None
+    more: dict[str, Any] = {}
+    right: Any = item["answer"]
+    if kind == "caption":
+        said, points = str(row.get("answer") or "") if row.get("success", True) else "", None
+    elif FAMILY_OF[kind] == "grounding":
+        said, more = _grounded(item, row, overlap)
+        points, right = (more["f1"][IOUS[0]] if said is not None else 0.0), item["objects"]
+    elif item.get("choice"):
         said = read_choice(row, item.get("options") or ())
         points, right = float(said == item["choice"]), f"{item['choice']}. {item['answer']}"
+    elif kind in _EXACT:
+        said = read_value(row) if item["value"] is not None else read_words(row, str(item["answer"]))
+        wanted = item["answer"] if item["value"] is None else float(item["value"])
+        points = float(said == wanted)
     else:
         said = read_value(row)
         points, right = mean_relative_accuracy(said, float(item["value"])), item["value"]
@@ -141,12 +212,39 @@ def _scored(item: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
         "said": said,
         "right": right,
         "answer": row.get("answer", ""),
+        **more,
     }
+
+
+def _grounded(
+    item: Mapping[str, Any], row: Mapping[str, Any], overlap: BoxOverlap | None
+) -> tuple[list[int] | None, dict[str, Any]]:
+    """Return the objects named (None: no answer), and the F1 of them at each IoU."""
+    fits = [int(i) for i in item["objects"]]
+    if not row or not row.get("success", True):
+        return None, {"f1": dict.fromkeys(IOUS, 0.0)}
+    named = list(dict.fromkeys(int(i) for i in row.get("objects") or ()))
+    named = named[:1] if item.get("task") == "ground_one" else named
+    if overlap is None:
+        iou = np.array([[float(n == t) for t in fits] for n in named]).reshape(len(named), len(fits))
+    else:
+        iou = overlap.of(named, fits)
+    return named, {"f1": {threshold: grounding_f1(iou, threshold) for threshold in IOUS}}
+
+
+def read_words(row: Mapping[str, Any], right: str = "") -> str:
+    """Return the words of an answer as a key holds them: small, without articles and full stop; "" for none.
+
+    Where the key is yes or no, only the answer's first word counts.
+    """
+    text = str(row.get("answer") or "") if row.get("success", True) else ""
+    said = re.sub(r"^(?:the|an?) ", "", " ".join(text.lower().split()).strip(" .!"))
+    return re.split(r"[ ,.:;]", said)[0] if right in ("yes", "no") else said
 
 
 def _sum(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
-        "score": _mean([100 * r["points"] for r in rows]),
+        "score": _mean([None if r["points"] is None else 100 * r["points"] for r in rows]),
         "count": len(rows),
         "unanswered": sum(r["unanswered"] for r in rows),
     }
