@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from s3d_ros.answer.asked import NAME, Asked
 from s3d_ros.answer.base import UNWATCHED, Progress
 from s3d_ros.answer.kind import Kind
+from s3d_ros.answer.kinds.camera import CAMERA_KINDS
 from s3d_ros.answer.kinds.closest import CLOSEST
 from s3d_ros.answer.kinds.counting import COUNT, COUNT_ALL, EXISTS
 from s3d_ros.answer.kinds.direction import DIRECTION, WHERE_FROM
 from s3d_ros.answer.kinds.distance import DISTANCE
+from s3d_ros.answer.kinds.grounding import GROUNDING
 from s3d_ros.answer.kinds.order import APPEARANCE
-from s3d_ros.answer.kinds.relation import RELATION
+from s3d_ros.answer.kinds.relation import NEAREST_THERE, RELATION
 from s3d_ros.answer.kinds.route import ROUTE
 from s3d_ros.answer.kinds.size import LONGEST, ROOM, SIZE
 from s3d_ros.answer.kinds.where import WHERE
@@ -30,8 +32,8 @@ from s3d_ros.types import Answer, ErrorCode, Question, Scene
 
 # Tried in this order; the first that reads every word and takes the question answers it.
 KINDS: tuple[Kind, ...] = (
-    ROUTE, APPEARANCE, ROOM, COUNT, COUNT_ALL, LONGEST, DISTANCE, SIZE,
-    CLOSEST, DIRECTION, RELATION, EXISTS, WHERE, WHERE_FROM,
+    *CAMERA_KINDS, ROUTE, APPEARANCE, ROOM, COUNT, COUNT_ALL, LONGEST, GROUNDING, DISTANCE, SIZE,
+    NEAREST_THERE, CLOSEST, DIRECTION, RELATION, EXISTS, WHERE, WHERE_FROM,
 )  # fmt: skip
 
 MAX_CHARACTERS = 2000

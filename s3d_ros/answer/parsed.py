@@ -37,7 +37,7 @@ _NO_MODIFIERS = words(
     "of is are was were be to from and or than nearest two both different individual separate distinct on by near"
     " at in as with about until till behind under above over below beside facing past between for has does do did"
     f" {STEP} {BLANK} {ARROW} toward towards into objects things items categories category following four three five"
-    " overall total separates separate have shows show gives lists"
+    " overall total separates separate have shows show gives lists description"
 )
 _POINTED_AT = re.compile(r"(?<= )(my|your|his|her|our|their|this|that|these|those)(?= (?:nearest |two )?@)")
 _RECORDED = re.compile(

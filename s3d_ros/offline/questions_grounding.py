@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from s3d_ros.answer.lexicon import labels_for
 from s3d_ros.offline.questions_maker import Asking, Maker
 from s3d_ros.offline.questions_record import ScoredQuestion
 from s3d_ros.offline.questions_rules import (
@@ -78,7 +79,8 @@ def many(maker: Maker, kind: str) -> Iterator[ScoredQuestion]:
 def none(maker: Maker, kind: str) -> Iterator[ScoredQuestion]:
     """Yield descriptions that nothing fits."""
     empty = maker.shuffled([g for g in _groups(maker) if not g[1]])
-    lacking = maker.shuffled([k for k in COMMON if not any(k in label or label in k for label in maker.by_label)])
+    here = frozenset(maker.by_label)
+    lacking = maker.shuffled([k for k in COMMON if not labels_for(k, here) and not any(k in x or x in k for x in here)])
     while empty or (lacking and maker.unique):
         if empty and (not lacking or maker.deal((kind, "there"), (True, False))):
             text, _, anchor, _ = empty.pop()

@@ -72,11 +72,11 @@ class Maker:
             self._decks[deck] = self.shuffled(cards)
         return self._decks[deck].pop()
 
-    def even(self, by_class: dict[Any, list[Any]]) -> Iterator[Any]:
+    def even(self, by_class: dict[Any, list[Any]], deck: Any = "even") -> Iterator[Any]:
         """Yield names of classes that still hold something, all equally often for as long as they last."""
         while any(by_class.values()):
-            yield self.deal("even", [name for name, rest in by_class.items() if rest])
-            self._decks["even"] = [name for name in self._decks["even"] if by_class[name]]
+            yield self.deal(deck, [name for name, rest in by_class.items() if rest])
+            self._decks[deck] = [name for name in self._decks[deck] if by_class[name]]
 
     def spread(self, items: Sequence[Any], values: Sequence[float]) -> Iterator[Any]:
         """Yield items so that their values, sorted into bands that each double, are spread evenly over the bands."""

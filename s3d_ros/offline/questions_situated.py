@@ -149,11 +149,12 @@ def count(maker: Maker, kind: str) -> Iterator[ScoredQuestion]:
 def nearest_there(maker: Maker, kind: str) -> Iterator[ScoredQuestion]:
     by_label: dict[str, list[tuple[Stand, str, TrueObject]]] = {}
     for here in stands(maker):
-        things = [o for o in maker.truth.objects if o is not here.by and o.frames_seen]
+        things = [o for o in maker.truth.objects if o.frames_seen]
         for side in SIDES:
             there = sorted((o for o in things if here.holds(o, side) is not False), key=here.far)
+            told = (here.by, here.facing)  # the words of the situation say where these are
             clear = len(there) == 1 or (len(there) > 1 and here.far(there[1]) - here.far(there[0]) > CLOSER_BY_M)
-            if clear and here.holds(there[0], side) and there[0].label in maker.known and there[0] is not here.facing:
+            if clear and here.holds(there[0], side) and there[0].label in maker.known and there[0] not in told:
                 by_label.setdefault(there[0].label, []).append((here, side, there[0]))
     for label in maker.even(dict(sorted(by_label.items()))):
         here, side, o = by_label[label].pop(maker.rng.randrange(len(by_label[label])))

@@ -116,23 +116,30 @@ def direction(maker: Maker, kind: str) -> Iterator[ScoredQuestion]:
 
 
 def route(maker: Maker, kind: str) -> Iterator[ScoredQuestion]:
-    asked = set()
-    for _ in range(20 * TRIES):
-        turns_wanted = maker.rng.choice((1, 2, 2, 3))
-        turn_first = maker.rng.random() < 0.4
-        count = turns_wanted + 2
-        if len(maker.unique) < count:
+    """Number of turns and, for each number, the turns themselves are dealt evenly: "turn back" is rare among all."""
+    found: dict[int, dict[tuple[str, ...], list[tuple[list[TrueObject], bool]]]] = {1: {}, 2: {}, 3: {}}
+    drawn = set()
+    for _ in range(10 * TRIES):
+        number, turn_first = maker.rng.choice((1, 2, 3)), maker.rng.random() < 0.4
+        if len(maker.unique) < number + 2:
             continue
-        stops = maker.rng.sample(maker.unique, count)
+        stops = maker.rng.sample(maker.unique, number + 2)
         turns = route_turns([o.box.center for o in stops], turn_first)
-        if turns is None or tuple(o.id for o in stops) in asked:
-            continue
-        asked.add(tuple(o.id for o in stops))
+        if turns is not None and tuple(o.id for o in stops) not in drawn:
+            drawn.add(tuple(o.id for o in stops))
+            found[number].setdefault(tuple(turns), []).append((stops, turn_first))
+    dealt = {number: maker.even(dict(sorted(found[number].items())), ("turns", number)) for number in found}
+    while any(some for by_turns in found.values() for some in by_turns.values()):
+        number = maker.deal("number", [n for n in (1, 2, 2, 3) if any(found[n].values())])
+        right_turns = next(dealt[number], None)
+        if right_turns is None:
+            continue  # a card from before that number was used up
+        stops, turn_first = found[number][right_turns].pop()
         ask = maker.ask(kind)
         names = [ask.name(o.label) for o in stops]
         actions = _actions(maker, names[2 if turn_first else 1 :], turn_first, ask.wording.split)
-        all_turns = [", ".join(t).title() for t in itertools.product(TURNS, repeat=turns_wanted)]
-        right = ", ".join(turns).title()
+        all_turns = [", ".join(t).title() for t in itertools.product(TURNS, repeat=number)]
+        right = ", ".join(right_turns).title()
         wrong = maker.rng.sample([t for t in all_turns if t != right], min(3, len(all_turns) - 1))
         named = {"start": names[0], "face": names[1], "goal": names[-1], "actions": actions}
         yield ask.choice(right, [right, *wrong], stops, named)

@@ -136,7 +136,7 @@ SITUATED: dict[str, tuple[Wording, ...]] = {
         [
             "Can I see a {category} within {reach} metres of me?",
             "Can I find any {category} within {reach} metres of me?",
-            "Can you find a {category} within {reach} metres of me?",
+            "Could I find a {category} within {reach} metres of me?",
             "Can I find a {category} within {reach} metres?",
         ],
         [

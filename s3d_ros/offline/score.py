@@ -233,13 +233,14 @@ def _grounded(
 
 
 def read_words(row: Mapping[str, Any], right: str = "") -> str:
-    """Return the words of an answer as a key holds them: small, without articles and full stop; "" for none.
+    """Return the words of an answer as a key holds them: small, no article, nothing behind them; "" for none.
 
-    Where the key is yes or no, only the answer's first word counts.
+    Where the key is yes or no, only the answer's first word counts. Else what comes before a comma, a number or "is":
+    "The tv." and "tv 12, 1.20 m away, is the closest ..." both say "tv".
     """
     text = str(row.get("answer") or "") if row.get("success", True) else ""
     said = re.sub(r"^(?:the|an?) ", "", " ".join(text.lower().split()).strip(" .!"))
-    return re.split(r"[ ,.:;]", said)[0] if right in ("yes", "no") else said
+    return re.split(r"[ ,.:;]" if right in ("yes", "no") else r"\s*[,.:;(<]|\s+\d|\s+is\s", said)[0]
 
 
 def _sum(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -203,7 +203,7 @@ CLOSEST = Kind(
     " furthest farther further distant candidates physically spatially straight line whose box boxes boundingbox"
     " four three two five out rest nearby position location proximity spot neighbouring adjacent set group"
     " possibilities off most candidate target reference only itself separated space distances separations"
-    " gaps lowest maximal maximum",
+    " gaps lowest maximal maximum locate",
     phrases=(
         r"rank(?=.* from(?: nearest| closest)? to)|is first(?= [,~])",
         rf"(?:rank|ranks|ranked|ranking|sort|sorted|order|ordered|list|listed|arranged)(?=(?: \S+)* (?:{_LENGTH}))",

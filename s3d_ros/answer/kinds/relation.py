@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from s3d_ros.answer.asked import SHOWN_AT_MOST, Asked
 from s3d_ros.answer.kind import Kind
+from s3d_ros.answer.kinds.closest import FULL_SURENESS_M
 from s3d_ros.answer.kinds.counting import yes_no
 from s3d_ros.answer.language import pattern
 from s3d_ros.answer.relations import DIRECTED, around, related
@@ -36,7 +37,8 @@ _TO_ME = {
     "front": r"(?:(?:in front|ahead)(?: me| you| us| robot| camera)?|in my front)",
     "near": r"(?:(?:near|around|surrounding|surround|surrounds|close to|next to|beside|by|nearby"
     r"|in vicinity) (?:me|you|us|robot|camera|my vicinity|your vicinity|here)|nearby|close by"
-    rf"|in (?:my|your) (?:vicinity|surroundings)|(?:my|your) surroundings|{_REACH}(?: from| to)?(?: me| you| us))",
+    rf"|in (?:my|your) (?:vicinity|surroundings)|(?:my|your) surroundings|{_REACH}(?:(?: from| to)?(?: me| you| us)"
+    r"|(?= [~,])))",
 }
 _SAID = {"near": "near", "on": "on", "under": "under", "above": "above", "left": "to the left of"} | {
     "right": "to the right of",
@@ -53,14 +55,17 @@ _LIES = (
 )
 _THINGS = r"(?:objects?|things?|items?|stuff|furniture|pieces furniture|else)"
 _SEE = r"(?: (?:do|can) (?:you|i|we) (?:see|have|find))?"
+_HAVE_I = r"(?: do (?:i|we|you) have)?"
 _FORMS = {
     "how many": re.compile(
-        rf"(?:how many|number|count)(?: {_THINGS}| @\d+){_SEE}(?: {_LIES})? ?\|"
+        rf"(?:what is )?(?:how many|number|count)(?: {_THINGS}| @\d+){_SEE}{_HAVE_I}(?: {_LIES})? ?\|"
         rf"|\| ?how many(?: {_THINGS}| @\d+) {_LIES}"
     ),
     "is it": re.compile(
         rf"(?:is|are|was|were|do|does|can|will|would)(?: you see| you have| i have| it| be)? (?:all )?"
         rf"(?:@\d+|anything|something|{_THINGS})(?: {_LIES})? ?\|(?: ?or not)?"
+        rf"|(?:do|can|could) (?:i|we) (?:have|see|find) (?:@\d+|anything|something|{_THINGS}) ?\|"
+        rf"|\| ?(?:is|are)(?: any)? (?:@\d+|anything|something|{_THINGS})"
     ),
     "which": re.compile(
         rf"(?:(?:what|which|list|name|show|tell|find|everything|anything|all|other)\s?)+"
@@ -77,6 +82,12 @@ _SHOW_PICTURES = frozenset(
 )
 
 
+_WHAT = rf"(?:(?:what|which|name|tell me|find)(?: {_THINGS}| @\d+)?(?: is)?)"
+_NEAREST = re.compile(
+    rf"{_WHAT} (?:closest|nearest)(?: {_THINGS}| one| @\d+)?(?: to me)? ?\|(?: to me)?"
+    rf"|{_WHAT} ?\| (?:is )?(?:closest|nearest)(?: {_THINGS}| one| @\d+)?(?: to me)?"
+    rf"|\| {_WHAT} (?:closest|nearest)(?: {_THINGS}| one| @\d+)?(?: to me)?"
+)
 # "Is the chair near it", "are the chairs near it", "is chair 6 near it", but not "is there a chair near it".
 _DEFINITE = re.compile(r"^[ ~,]*(?:is|are|was|were) (?:the |all |these |those |this |that )*@\d+ ")
 
@@ -124,6 +135,27 @@ def placed(asked: Asked) -> Answer | None:
     if form == "is it":
         return _yes_or_no(asked, relation, pool, found, every=bool(subjects) and _all_meant(asked, subjects[0]))
     return _list(asked, relation, found, counted=form == "how many")
+
+
+def nearest_there(asked: Asked) -> Answer | None:
+    """Find the closest of all things, or of one kind, that are left, right, behind or in front of me."""
+    relation, rest = _relation(asked.parsed.text)
+    if relation is None or relation.name not in DIRECTED or relation.slot is not None or asked.parsed.view.loose:
+        return None
+    plain = " ".join(w for w in rest.split() if w not in _LEFT_OUT)
+    match = _NEAREST.fullmatch(plain)
+    if match is None or asked.parsed.options:
+        return None
+    named = re.findall(r"@(\d+)", plain)
+    pool = asked.all(asked.mention(int(named[0]))) if named else list(asked.world.objects)
+    found = _find(asked, relation, pool)
+    if not found.hits:
+        return _list(asked, relation, found, counted=False)
+    here, best = asked.standpoint(), found.hits[0]
+    far = asked.world.distances_from(here, found.hits[:2])
+    sure = 0.5 + 0.5 * min(1.0, float(far[-1] - far[0]) / FULL_SURENESS_M) if len(far) > 1 else 1.0
+    text = f"{name_of(best)}, {far[0]:.2f} m away, is the closest {_how(relation, found)}."
+    return asked.reply(text, [best, *found.used], viewpoint=found.viewpoint, sureness=sure)
 
 
 def _relation(text: str) -> tuple[Relation | None, str]:
@@ -215,8 +247,16 @@ RELATION = Kind(
     " our its left right hand side behind in front back rear under underneath below beneath above over top onto upon"
     " resting atop near nearby next close beside by around adjacent alongside vicinity proximity surrounding surround"
     " surrounds surroundings straight ahead within metres centimetres from here robot camera or not it directly just"
-    " immediately will"
+    " immediately will any do could"
     " would",
     mentions=(0, 2),
     polar=None,
+)
+NEAREST_THERE = Kind(
+    "nearest on a side",
+    nearest_there,
+    asks=(r"(?:closest|nearest)", r"(?:left|right|behind|front|rear|back|ahead)"),
+    reads="what which name tell me find thing things object objects item items one is to on at my in of left right hand"
+    " side behind front rear back ahead closest nearest i you us here robot camera",
+    mentions=(0, 1),
 )
