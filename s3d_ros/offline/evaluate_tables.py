@@ -149,6 +149,10 @@ def show_score(scored: Mapping[str, Any], console: Console) -> None:
     table = Table("questions", "score", "asked", "unanswered")
     for name, row in scored["kinds"].items():
         table.add_row(name, _figure(row["score"]), str(row["count"]), str(row["unanswered"]))
+    if len(scored.get("families", {})) > 1:
+        table.add_section()
+        for name, row in scored["families"].items():
+            table.add_row(name, _figure(row["score"]), str(row["count"]), str(row["unanswered"]))
     table.add_row("mean of the kinds", _figure(scored["mean"]), str(scored["count"]), str(scored["unanswered"]))
     table.add_section()
     for name, row in (*scored["levels"].items(), *((f"worded: {k}", v) for k, v in scored["wordings"].items())):

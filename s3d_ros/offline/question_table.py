@@ -1,6 +1,6 @@
 """What guessing and the geometric answerer get on generated questions, over many places: is the set sound?
 
-    python -m s3d_ros.offline.question_table LAYOUTS.txt WORK [--runs DIR] [--seed N] [--kinds vsi,vsti,situated,grounding]
+    python -m s3d_ros.offline.question_table LAYOUTS.txt WORK [--runs DIR] [--seed N] [--kinds vsi,vsti]
 
 LAYOUTS.txt names layouts, one a line, relative to it. WORK keeps the truth of a walk through each. The table gives for
 each kind guessing at random, the most frequent answer, what the words alone tell (``guessing``), and the geometric

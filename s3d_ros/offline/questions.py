@@ -2,8 +2,8 @@
 
 Families of kinds, each in a module that defines them: VSI-Bench's eight (``questions_vsi``), VSTI-Bench's five about
 the camera (``questions_camera``), situated ones (``questions_situated``), and grounding and captions
-(``questions_grounding``). What is too close a call is left out (``questions_rules``); a thing is named alone ("the bed")
-only when it is the only one of its label, and a category takes part only when all its objects were well seen.
+(``questions_grounding``). What is too close a call is left out (``questions_rules``); a thing is named alone ("the
+bed") only when it is the only one of its label, and a category takes part only when all its objects were well seen.
 
 Everything is drawn from one seed; what is drawn for one kind does not depend on which others are made.
 """

@@ -6,8 +6,8 @@ A description names a category and what sets those meant apart:
   volume); the highest or lowest; the only one within some metres of a thing: one fits;
 - within some metres of a thing, or more than some metres from it: several, one or none fit.
 
-What nothing fits is half of the time such a description of things that are there, and half a common thing that the place
-lacks. Near calls are left out as for other kinds.
+What nothing fits is half of the time such a description of things that are there, and half of a common thing that the
+place lacks. Near calls are left out as for other kinds.
 
 Captions first say what a thing is (its colour where the truth has it, its label, its size), then how it lies to its
 neighbours.
@@ -55,7 +55,9 @@ def one(maker: Maker, kind: str) -> Iterator[ScoredQuestion]:
             if _clear(far[order[0]], far[order[1]]):
                 by_way["nearest"].append((f"the {label} nearest to the {anchor.label}", (things[order[0]],), anchor))
             if _clear(far[order[-2]], far[order[-1]]):
-                by_way["farthest"].append((f"the {label} farthest from the {anchor.label}", (things[order[-1]],), anchor))
+                by_way["farthest"].append(
+                    (f"the {label} farthest from the {anchor.label}", (things[order[-1]],), anchor)
+                )
             for reach, near in _within(far):
                 if len(near) == 1:
                     text = f"the {label} within {reach:g} metres of the {anchor.label}"

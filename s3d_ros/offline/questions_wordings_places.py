@@ -169,7 +169,7 @@ _FIND_ONE = wordings(
     ],
 )
 _FIND_MANY = wordings(
-    ["Are there any objects that match the description \"{them}\"? If so, which?"],
+    ['Are there any objects that match the description "{them}"? If so, which?'],
     [
         "Which objects are {them}?",
         "Find all {them}.",

@@ -120,8 +120,8 @@ def score(
 
     overlap: of the map that was asked with the truth; None: the map's IDs are the truth's.
     Returns ``mean`` (of the kinds that were asked), ``families`` and ``kinds`` {name: {score, count, unanswered}}, the
-    same of ``levels`` of direction and of ``wordings``, ``count``, ``unanswered``, and ``wrong``: a list of what was not
-    fully right. Scores are 0..100. Raises ScoreError for an unknown type or an id that is given twice.
+    same of ``levels`` of direction and of ``wordings``, ``count``, ``unanswered``, and ``wrong``: a list of what was
+    not fully right. Scores are 0..100. Raises ScoreError for an unknown type or an id that is given twice.
     """
     given = {}
     for row in answers:

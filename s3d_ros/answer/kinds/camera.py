@@ -47,7 +47,9 @@ def camera_distance(asked: Asked) -> Answer | None:
     thing = asked.one(asked.parsed.slots[0])
     value, unit, text = asked.length(point_box_distance(_at(views[0]), thing.box))
     where = _said(asked, views[0])
-    return asked.reply(f"{text} from the camera in {where} to {name_of(thing)}.", (thing,), value, unit, viewpoint=where)
+    return asked.reply(
+        f"{text} from the camera in {where} to {name_of(thing)}.", (thing,), value, unit, viewpoint=where
+    )
 
 
 def camera_closest(asked: Asked) -> Answer | None:
@@ -213,7 +215,11 @@ CAMERA_KINDS = (
     Kind(
         "camera to object, relative",
         camera_closest,
-        asks=(_ONE, r"(?:closest|nearest|farthest|furthest|most distant|least far|least distant)", "(?:camera|camera's)"),
+        asks=(
+            _ONE,
+            r"(?:closest|nearest|farthest|furthest|most distant|least far|least distant)",
+            "(?:camera|camera's)",
+        ),
         reads=_WORDS + _LENGTH_WORDS + " closest nearest farthest furthest most least distant lies lie other",
         phrases=(_ONE,),
         mentions=(0, 12),

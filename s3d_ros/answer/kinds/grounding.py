@@ -37,13 +37,11 @@ _MOST = {
     **dict.fromkeys(("lower", "lowest"), ("height", False)),
     **dict.fromkeys(("higher", "highest"), ("height", True)),
 }
-_RANKED = re.compile(
-    rf"{_REQUEST}(?P<rank>{'|'.join(_MOST)})(?: one)?(?: among)? (?P<two>two )?@(?P<what>\d+){_TAIL}"
-)
+_RANKED = re.compile(rf"{_REQUEST}(?P<rank>{'|'.join(_MOST)})(?: one)?(?: among)? (?P<two>two )?@(?P<what>\d+){_TAIL}")
 
 
 def described(asked: Asked) -> Answer | None:
-    """Return the objects that a description fits: by distance to a thing, by size (volume) or by height of the middle."""
+    """Return what a description fits: by distance to a thing, by size (volume) or by height of the middle."""
     if asked.parsed.view or asked.parsed.options:
         return None
     plain = " ".join(w for w in asked.parsed.text.split() if w not in _LEFT_OUT)
@@ -75,12 +73,16 @@ def _ranked(asked: Asked, what: int, by: str, most: bool, count: int | None) -> 
     pool = asked.all(asked.mention(what))
     if len(pool) < 2 or (count is not None and len(pool) != count):
         word = asked.mention(what).word
-        raise Refusal(ErrorCode.NOT_IN_MAP, f"The map holds {len(pool)} {word}: {names_of(pool)}.", [o.id for o in pool])
+        raise Refusal(
+            ErrorCode.NOT_IN_MAP, f"The map holds {len(pool)} {word}: {names_of(pool)}.", [o.id for o in pool]
+        )
     values = _volumes(pool) if by == "size" else [float(o.box.center @ asked.world.up) for o in pool]
     order = np.argsort([-v for v in values] if most else values, kind="stable")
     best, lead = pool[order[0]], abs(values[order[1]] - values[order[0]])
     sure = lead / (SURE_SHARE * max(values[order[0]], 1e-9)) if by == "size" else lead / SURE_M
-    said = {("size", True): "biggest", ("size", False): "smallest", ("height", True): "highest"}.get((by, most), "lowest")
+    said = {("size", True): "biggest", ("size", False): "smallest", ("height", True): "highest"}.get(
+        (by, most), "lowest"
+    )
     return asked.reply(f"{name_of(best)} is the {said} of {names_of(pool)}.", (best,), sureness=_sure(sure))
 
 
@@ -108,8 +110,8 @@ GROUNDING = Kind(
         r"(?:(?:within|less than|no more than|at most|more than|further than|over) [\d.]+ (?:metres|centimetres)"
         rf"|(?:{'|'.join(_MOST)})(?: one| among)*(?: two)? @)",
     ),
-    reads="which what where objects object things thing items item ones one is are find locate identify select list name"
-    " highlight mark pick point out show go to me all every each can could would you any match matching matches"
+    reads="which what where objects object things thing items item ones one is are find locate identify select list"
+    " name highlight mark pick point out show go to me all every each can could would you any match matching matches"
     " description if so their id ids for from away of two among there please within less than no more at most further"
     " over metres centimetres",
     mentions=(1, 2),

@@ -54,7 +54,9 @@ class TruthWriter:
                 if count >= FIRST_SEEN_PIXELS:
                     self._first.setdefault(number, at_s)
         if T_map_camera is not None and stamp_ns is not None:
-            pixels = dict(zip(numbers.tolist(), (counts * (640 * 480) // (truth.size * self._pixel_area)).tolist(), strict=True))
+            pixels = dict(
+                zip(numbers.tolist(), (counts * (640 * 480) // (truth.size * self._pixel_area)).tolist(), strict=True)
+            )
             self._shown.append(TrueFrame(stamp_ns, T_map_camera, {k: n for k, n in pixels.items() if k}))
         if self._images:
             path = self._folder / "truth" / "instances" / f"{index:06d}.png"
