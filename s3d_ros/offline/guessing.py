@@ -1,6 +1,7 @@
 """How far one gets without looking: a set of questions on which guessing does well is biased.
 
-- *random*: a letter, yes or no, or one of the answers of that kind, drawn evenly; of numbers one of that kind's. For "which objects": nothing in one case of three, else one to three of the objects that the questions are about.
+- *random*: a letter, yes or no, or one of the answers of that kind, drawn evenly; of numbers one of that kind's. For
+  "which objects": nothing in one case of three, else one to three of the objects that the questions are about.
 - *most frequent*: always the best single answer of that kind: the most frequent letter or word, or the number that
   scores best. It is chosen on the very questions that it answers, so that it errs to the high side.
 - *words*: what the words of a question, and of its options, told about its answer in all *other* places: naive Bayes
