@@ -14,7 +14,7 @@ import pytest
 from s3d_ros.answer.geometric import GeometricAnswerer
 from s3d_ros.geometry import point_box_distance
 from s3d_ros.offline.answers import answer_json, read_questions
-from s3d_ros.offline.guessing import at_random, from_words, most_frequent, scored
+from s3d_ros.offline.guessing import at_random, chance, from_words, most_frequent, scored
 from s3d_ros.offline.questions import ScoredQuestion, make_questions, write_questions
 from s3d_ros.offline.questions_families import FAMILIES, kinds_of
 from s3d_ros.offline.questions_record import (
@@ -378,11 +378,13 @@ def test_captions_are_counted_and_not_scored():
 def test_guessing_stays_at_chance_and_geometry_is_right():
     homes = {f"home {k}": home(k) for k in range(12)}
     places = {name: make_questions(t, 1, 8, kinds=["vsti", "situated", "grounding"]) for name, t in homes.items()}
-    chance = {"obj_obj_relative_pos_lr": 50, "obj_obj_relative_pos_nf": 50, "situated_is": 50, "situated_can": 50}
-    chance |= {"camera_movement_direction": 25, "situated_direction": 25, "situated_closest": 25, "situated_what": 10}
+    levels = {"obj_obj_relative_pos_lr": 50, "obj_obj_relative_pos_nf": 50, "situated_is": 50, "situated_can": 50}
+    levels |= {"camera_movement_direction": 25, "situated_direction": 25, "situated_closest": 25, "situated_what": 10}
     for guessed in (at_random(places), most_frequent(places), from_words(places)):
-        for kind, level in chance.items():
+        for kind, level in levels.items():
             assert guessed["kinds"][kind]["score"] <= level + 16, kind  # 96 questions: three standard errors
+    even = chance(places)
+    assert even["situated_is"] == even["obj_obj_relative_pos_ud"] == 50 and even["situated_closest"] == 25
     answerer = GeometricAnswerer()
 
     def geometric(name: str, questions: list[ScoredQuestion]) -> list[dict[str, object]]:

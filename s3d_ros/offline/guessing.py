@@ -16,6 +16,7 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from s3d_ros.offline.questions_families import FAMILY_OF
@@ -25,7 +26,7 @@ from s3d_ros.offline.score import score as score_answers
 
 Places = Mapping[str, Sequence[ScoredQuestion]]
 Row = dict[str, Any]
-_WORD = re.compile(r"[a-z]+")
+_WORD = re.compile(r"[a-z]+|\d+\.\d+|\b\d\b(?! of)")
 
 
 def scored(places: Places, answer: Callable[[str, Sequence[ScoredQuestion]], Sequence[Row]]) -> dict[str, Any]:
@@ -35,6 +36,18 @@ def scored(places: Places, answer: Callable[[str, Sequence[ScoredQuestion]], Seq
         found = score_answers([key_row(q) for q in questions], answer(name, questions))
         rows += [row | {"id": f"{name}/{row['id']}"} for row in found["rows"]]
     return summarise(rows)
+
+
+def chance(places: Places) -> dict[str, float]:
+    """Return what blind choice scores on average, 0..100, of each kind that is answered by letter, yes or no."""
+    odds: dict[str, list[float]] = defaultdict(list)
+    for questions in places.values():
+        for q in questions:
+            if q.options or q.answer in ("yes", "no"):
+                odds[q.type].append(100 / (len(q.options) or 2))
+    out = {kind: sum(some) / len(some) for kind, some in odds.items()}
+    levels = [level for kind, level in out.items() if kind.startswith("object_rel_direction")]
+    return out | ({"object_rel_direction": sum(levels) / len(levels)} if levels else {})
 
 
 def at_random(places: Places, seed: int = 0) -> dict[str, Any]:
@@ -80,7 +93,10 @@ def most_frequent(places: Places) -> dict[str, Any]:
 
 
 def from_words(places: Places) -> dict[str, Any]:
-    """Score what the words alone tell, learnt in all other places; see the module. Grounding is left unanswered."""
+    """Score what the words alone tell, learnt in all other places; see the module.
+
+    Of grounding questions words tell no object: only whether there is none is guessed.
+    """
 
     def guess(name: str, questions: Sequence[ScoredQuestion]) -> list[Row]:
         others: dict[str, list[ScoredQuestion]] = defaultdict(list)
@@ -88,8 +104,17 @@ def from_words(places: Places) -> dict[str, Any]:
             if other != name:
                 for q in some:
                     others[q.type].append(q)
+        empty = others.get("grounding_many", []) + others.get("grounding_none", [])
         priors = {kind: _Prior(kind, some) for kind, some in others.items()}
-        return [priors[q.type].row(q) for q in questions if q.type in priors and FAMILY_OF[q.type] != "grounding"]
+        fits = _Prior("", [replace(q, answer="some" if q.objects else "none") for q in empty]) if empty else None
+        rows = []
+        for q in questions:
+            if FAMILY_OF[q.type] != "grounding":
+                rows += [priors[q.type].row(q)] if q.type in priors else []
+            elif fits is not None and q.type != "grounding_one":
+                things = [] if fits.row(replace(q, options=()))["answer"] == "none" else [0]  # no object has this id
+                rows.append(_row(q, "", None, things))
+        return rows
 
     return scored(places, guess)
 

@@ -25,7 +25,7 @@ from rich.table import Table
 from s3d_ros.answer.geometric import GeometricAnswerer
 from s3d_ros.offline.answers import answer_json
 from s3d_ros.offline.evaluate import box_ious
-from s3d_ros.offline.guessing import Row, at_random, from_words, most_frequent, scored
+from s3d_ros.offline.guessing import Row, at_random, chance, from_words, most_frequent, scored
 from s3d_ros.offline.questions import make_questions
 from s3d_ros.offline.questions_record import ScoredQuestion, asked_row, key_row, question_of
 from s3d_ros.offline.run import load_scene, view_stamps
@@ -52,7 +52,9 @@ def question_table(
     def over_truth(name: str, questions: Sequence[ScoredQuestion]) -> list[Row]:
         return _answers(answerer, questions, true_scene(truths[name], shown_frames(truths[name])))
 
-    out = {
+    even = chance(places)
+    out: dict[str, Result] = {
+        "chance": {"kinds": {kind: {"score": odds} for kind, odds in even.items()}, "families": {}},
         "random": at_random(places, seed),
         "frequent": most_frequent(places),
         "words": from_words(places),

@@ -6,8 +6,9 @@ A description names a category and what sets those meant apart:
   volume); the highest or lowest; the only one within some metres of a thing: one fits;
 - within some metres of a thing, or more than some metres from it: several, one or none fit.
 
-What nothing fits is half of the time such a description of things that are there, and half of a common thing that the
-place lacks. Near calls are left out as for other kinds.
+What nothing fits is half of the time such a description of things that are there, and half of such as the place lacks.
+Reaches are dealt alike whether something fits or not, and what is sought comes in several, so that words tell
+little. Near calls are left out as for other kinds.
 
 Captions first say what a thing is (its colour where the truth has it, its label, its size), then how it lies to its
 neighbours.
@@ -15,7 +16,9 @@ neighbours.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,10 +36,10 @@ from s3d_ros.offline.questions_rules import (
 from s3d_ros.offline.questions_wordings import PLURAL_ONLY, plural
 from s3d_ros.offline.truth import TrueObject
 
-# What homes and offices have; of these, what a place lacks is asked for in vain.
+# What homes and offices have several of; of these, what a place lacks is asked for in vain.
 COMMON = (
-    "chair", "table", "sofa", "bed", "tv", "door", "window", "refrigerator", "sink", "toilet", "cabinet", "shelf",
-    "monitor", "keyboard", "trash can", "plant", "lamp", "pillow", "backpack", "printer",
+    "chair", "table", "door", "monitor", "pillow", "trash can", "plant", "keyboard", "cup", "ceiling light", "sofa",
+    "bookshelf", "cushion", "stool", "whiteboard",
 )  # fmt: skip
 _Found = tuple[str, tuple[TrueObject, ...], TrueObject | None]  # description, what fits, what it refers to
 
@@ -68,30 +71,39 @@ def one(maker: Maker, kind: str) -> Iterator[ScoredQuestion]:
 
 
 def many(maker: Maker, kind: str) -> Iterator[ScoredQuestion]:
-    """Yield descriptions that several things fit, and not all of their kind; how many is dealt evenly."""
-    by_number: dict[int, list[_Found]] = {}
-    for text, fits, anchor, in_all in _groups(maker):
-        if 2 <= len(fits) < in_all:
-            by_number.setdefault(len(fits), []).append((text, fits, anchor))
-    for number in maker.even(dict(sorted(by_number.items()))):
-        text, fits, about = by_number[number].pop(maker.rng.randrange(len(by_number[number])))
-        yield _asked(maker, maker.ask(kind), "ground_many", text, fits, about)
+    """Yield descriptions that several things fit, and not all of their kind."""
+    yield from _in_groups(maker, kind, [g for g in _groups(maker) if 2 <= len(g.fits) < g.in_all])
 
 
 def none(maker: Maker, kind: str) -> Iterator[ScoredQuestion]:
-    """Yield descriptions that nothing fits."""
-    empty = maker.shuffled([g for g in _groups(maker) if not g[1]])
+    """Yield descriptions that nothing fits: of things as ``many`` asks for, or of such as the place lacks."""
     here = frozenset(maker.by_label)
-    lacking = maker.shuffled([k for k in COMMON if not labels_for(k, here) and not any(k in x or x in k for x in here)])
-    while empty or (lacking and maker.unique):
-        if empty and (not lacking or maker.deal((kind, "there"), (True, False))):
-            text, _, anchor, _ = empty.pop()
-        elif lacking and maker.unique:
-            anchor = maker.rng.choice(maker.unique)
-            text = _group_text(lacking.pop(), maker.rng.choice(REACHES_M), anchor, maker.rng.random() < 0.5)
+    lacking = [k for k in COMMON if not labels_for(k, here) and not any(k in x or x in k for x in here)]
+    anchors = maker.shuffled(maker.unique)[:3]
+    pairs = itertools.product(lacking, REACHES_M, anchors, (False, True))
+    absent = [_Group(_group_text(*p), (), p[2], 0, p[1], p[3]) for p in pairs]
+    there = _in_groups(maker, kind, [g for g in _groups(maker) if not g.fits and g.in_all >= 3])
+    never = _in_groups(maker, kind, absent)
+    ways = [there, never]
+    while ways:
+        way = maker.deal("way", ways)
+        found = next(way, None)
+        if found is None:
+            ways = [w for w in ways if w is not way]
+            maker.forget("way")
         else:
-            return
-        yield _asked(maker, maker.ask(kind), "ground_many", text, (), anchor)
+            yield found
+
+
+def _in_groups(maker: Maker, kind: str, groups: Sequence[_Group]) -> Iterator[ScoredQuestion]:
+    """Ask about groups; reaches, and within or beyond, are dealt evenly: "within 1 metre" must not tell of nothing."""
+    by_reach: dict[tuple[float, bool], list[_Group]] = {}
+    for group in maker.shuffled(groups):
+        by_reach.setdefault((group.reach, group.beyond), []).append(group)
+    deck = ("reach", bool(groups) and not groups[0].in_all)
+    for key in maker.even(dict(sorted(by_reach.items())), deck):
+        g = by_reach[key].pop()
+        yield _asked(maker, maker.ask(kind), "ground_many", g.text, g.fits, g.anchor)
 
 
 def captions(maker: Maker, kind: str) -> Iterator[ScoredQuestion]:
@@ -123,8 +135,19 @@ def _several(maker: Maker) -> list[tuple[str, list[TrueObject]]]:
     return [(k, os) for k, os in maker.known.items() if len(os) >= 2 and k not in PLURAL_ONLY]
 
 
-def _groups(maker: Maker) -> list[tuple[str, tuple[TrueObject, ...], TrueObject, int]]:
-    """Return descriptions of several: text, what fits, what it refers to, how many of the kind there are."""
+@dataclass(frozen=True)
+class _Group:
+    """A description of several things: what fits, what it refers to, and how many of the kind there are."""
+
+    text: str
+    fits: tuple[TrueObject, ...]
+    anchor: TrueObject
+    in_all: int
+    reach: float
+    beyond: bool
+
+
+def _groups(maker: Maker) -> list[_Group]:
     out = []
     for label, things in maker.known.items():
         for anchor in maker.unique:
@@ -133,8 +156,9 @@ def _groups(maker: Maker) -> list[tuple[str, tuple[TrueObject, ...], TrueObject,
             for reach, near in _within([maker.distance(anchor, o) for o in things]):
                 inside = tuple(things[i] for i in near)
                 outside = tuple(o for o in things if o not in inside)
-                out.append((_group_text(label, reach, anchor, False), inside, anchor, len(things)))
-                out.append((_group_text(label, reach, anchor, True), outside, anchor, len(things)))
+                for beyond, fits in ((False, inside), (True, outside)):
+                    text = _group_text(label, reach, anchor, beyond)
+                    out.append(_Group(text, fits, anchor, len(things), reach, beyond))
     return out
 
 

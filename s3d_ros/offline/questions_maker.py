@@ -72,6 +72,10 @@ class Maker:
             self._decks[deck] = self.shuffled(cards)
         return self._decks[deck].pop()
 
+    def forget(self, deck: Any) -> None:
+        """Put what is left of a deck away: its cards are others now."""
+        self._decks.pop(deck, None)
+
     def even(self, by_class: dict[Any, list[Any]], deck: Any = "even") -> Iterator[Any]:
         """Yield names of classes that still hold something, all equally often for as long as they last."""
         while any(by_class.values()):
