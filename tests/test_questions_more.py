@@ -372,6 +372,15 @@ def test_captions_are_counted_and_not_scored():
     assert found["kinds"]["caption"] == {"score": None, "count": 6, "unanswered": 0} and found["mean"] is None
 
 
+def test_the_three_relative_positions_are_one_of_vstis_five_tasks():
+    kinds = ("obj_obj_relative_pos_lr", "obj_obj_relative_pos_ud", "obj_obj_relative_pos_nf", "camera_obj_rel_dist")
+    key = [
+        {"id": k, "type": k, "answer": "x", "value": None, "choice": "A", "options": ["A. x", "B. y"]} for k in kinds
+    ]
+    rows = [{"id": k, "choice": "B" if k == "camera_obj_rel_dist" else "A"} for k in kinds]
+    assert score(key, rows)["families"]["vsti"] == {"score": 50, "count": 4, "unanswered": 0}
+
+
 # Guessing, and knowing
 
 
