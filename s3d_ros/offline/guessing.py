@@ -154,7 +154,7 @@ class _Prior:
             likely = [self._option(text, words) for text in texts]
             return _row(q, "", None, ()) | {"choice": "ABCD"[likely.index(max(likely))]}
         if q.value is not None:
-            telling = [w for w in words if 5 <= len(self.numbers.get(w, ())) < 0.5 * len(self.numbers[""])]
+            telling = [w for w in sorted(words) if 5 <= len(self.numbers.get(w, ())) < 0.5 * len(self.numbers[""])]
             rarest = min(telling, key=lambda w: len(self.numbers[w]), default="")
             return _row(q, "", self._number(rarest) if rarest else self.best, ())
         return _row(q, max(self.answers, key=lambda a: self._answer(a, words)), None, ())
@@ -162,7 +162,7 @@ class _Prior:
     def _option(self, text: str, words: set[str]) -> float:
         out = math.log((self.right[text] + 0.25) / (self.offered[text] + 1))
         base = (self.right[text] + 0.25) / (self.offered[text] + 1)
-        for word in words:
+        for word in sorted(words):
             there = self.offered_with[text, word]
             if there:
                 out += math.log((self.right_with[text, word] + base) / (there + 1) / base)
@@ -170,7 +170,7 @@ class _Prior:
 
     def _answer(self, answer: str, words: set[str]) -> float:
         count, with_word = self.answers[answer], self.with_word[answer]
-        return math.log(count) + sum(math.log((with_word[w] + 0.1) / (count + 0.2)) for w in words)
+        return math.log(count) + sum(math.log((with_word[w] + 0.1) / (count + 0.2)) for w in sorted(words))
 
     def _number(self, word: str) -> float | None:
         if word not in self._by_word:
