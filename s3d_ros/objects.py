@@ -314,6 +314,7 @@ class ObjectMap:
         for track in due if everything else due[:_BOXES_AT_ONCE]:
             self._fit(track, now_ns)
         self.movements.step(self.tracks, now_ns)
+        self.tracks.voxels.give_back()
         changed, removed = self.tracks.take_news()
         gone, self._gone = self._gone, []
         return (*(t.snapshot() for t in changed), *gone), tuple(removed)
