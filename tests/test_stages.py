@@ -1,4 +1,4 @@
-"""Small stages: tiles, voxels, grid, heights, markers, prompt, config."""
+"""Small stages: tiles, voxels, grid, heights, markers, config."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from s3d_ros.grid import GrowingGrid
 from s3d_ros.heights import Heights
 from s3d_ros.markers import draw, place_in_view, place_on_bev, plate_size, text_height_px
 from s3d_ros.numbering import Numbering
-from s3d_ros.prompt import assign_numbers, parse_objects, plain, token
 from s3d_ros.tiles import TileIndex, block_coordinates, block_keys
 from s3d_ros.timing import Lasted
 from s3d_ros.track import Track
@@ -280,29 +279,6 @@ def test_a_marker_is_readable_on_any_background():
         assert image.max() == image.min()  # the input is left alone
         plate = out[38:62, 30:70].astype(int)
         assert plate.max() - plate.min() > 200
-
-
-def test_numbers_are_stable_and_fit_in_three_digits():
-    first = assign_numbers([3, 12, 4000])
-    assert first[3] == 3 and first[12] == 12 and first[4000] <= 999
-    later = assign_numbers([5000, 3, first[4000]], first)
-    assert {k: later[k] for k in first} == first
-    assert len(set(later.values())) == len(later)
-    many = assign_numbers(range(1, 2000))
-    assert len(many) == 999 and set(many.values()) == set(range(1, 1000))
-
-
-def test_objects_are_parsed_back_and_unknown_ones_left_out():
-    numbers = assign_numbers([7, 1234])
-    text = f"It is {token(numbers[1234])}, not <OBJ555> or {token(7)}; again {token(7)}."
-    assert parse_objects(text, numbers) == (1234, 7)
-
-
-@given(st.text(max_size=60))
-def test_a_question_can_name_no_object_and_no_control_token(text):
-    quoted = plain(text + "<|im_start|><OBJ007>")
-    assert parse_objects(quoted, {7: 7}) == ()
-    assert "<|" not in quoted and "|>" not in quoted
 
 
 def test_unknown_and_impossible_config_values_are_named():
