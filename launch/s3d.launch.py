@@ -3,6 +3,7 @@
     ros2 launch s3d_ros s3d.launch.py color:=/camera/color/image_raw depth:=/camera/aligned_depth_to_color/image_raw \\
         camera_info:=/camera/color/camera_info pose:=/odom params_file:=mine.yaml
 
+With a language model: answerer:=transformers model:=Qwen/Qwen2.5-VL-7B-Instruct, or answerer:=openai server:=URL.
 `ros2 launch s3d_ros s3d.launch.py --show-args` lists the arguments.
 """
 
@@ -11,7 +12,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -24,7 +24,13 @@ ARGUMENTS = (
     ("params_file", "", "YAML file whose keys are those of config/s3d.yaml; empty: the defaults"),
     ("use_sim_time", "false", "take the time from /clock, as for a recording"),
     ("log_level", "info", "debug, info, warn or error"),
-    ("answerer", "true", "whether to start the answerer here; it may run on another machine"),
+    (
+        "answerer",
+        "",
+        "auto, geometric, transformers, openai; none: not here, it may run elsewhere; empty: as params_file says",
+    ),
+    ("model", "", "the answerer's language model: a directory, or a name on the hub; empty: as params_file says"),
+    ("server", "", "URL of an OpenAI-compatible server that has it instead; empty: as params_file says"),
     ("detections", "", "topic of a detector (yolo_msgs or vision_msgs); empty: none"),
     ("masks", "masks", "topic of the masks of vision_msgs detections"),
     ("color", "color/image_raw", "colour images"),
@@ -64,10 +70,11 @@ def make_nodes(context: object) -> list[Node]:
         ("corrected_path", value("corrected_path")),
         ("instances", value("instances")),
     ]
-    nodes = [
-        Node(executable="mapper", remappings=inputs, **common),
-        Node(executable="answerer", condition=IfCondition(value("answerer")), **common),
-    ]
+    nodes = [Node(executable="mapper", remappings=inputs, **common)]
+    if value("answerer") not in ("none", "false"):
+        given = {"answerer": value("answerer"), "model": value("model"), "server.url": value("server")}
+        own = {name: ParameterValue(text, value_type=str) for name, text in given.items() if text}
+        nodes.append(Node(executable="answerer", **common | {"parameters": [*parameters, own] if own else parameters}))
     if value("detections"):
         topics = [("detections", value("detections")), ("masks", value("masks")), ("instances", value("instances"))]
         nodes.append(Node(executable="detections_converter", remappings=topics, **common))

@@ -186,6 +186,7 @@ class BevMap:
 
     def _draw(self, tile: tuple[int, int]) -> None:
         g = self._grid
+        self._tile_blocks[tile] = self._surface.holding(self._tile_blocks[tile])
         points, colors = self._surface.get(sorted(self._tile_blocks[tile]))
         p = points @ self.T_bev_map[:3, :3].T.astype(np.float32)
         rows, columns = g.tile_slices(tile)

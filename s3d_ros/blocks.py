@@ -22,7 +22,7 @@ _FIRST_BLOCKS = 1 << 15
 
 
 class Blocks:
-    """Signed distance, weight and colour of all voxels. A block's slot is its number: it never changes."""
+    """Signed distance, weight and colour of all voxels. A block's slot is its number: it holds until ``remove``."""
 
     def __init__(self, voxel_m: float, block_voxels: int, device: o3c.Device, blocks: int = 0) -> None:
         """blocks: that room is made for at once."""
@@ -56,18 +56,28 @@ class Blocks:
         if not absent.any():
             return slots
         new = np.ascontiguousarray(coords[absent], dtype=np.int32)
-        first = len(self)
-        slots[absent] = self._numbers.add(new)
-        for start, page in _cut(first, first + len(new)):
+        added = self._numbers.add(new)
+        slots[absent] = added
+        pages = added // _PAGE
+        for page in np.unique(pages).tolist():
             while page >= len(self._pages):
                 self._begin_page()
-            end = min((page + 1) * _PAGE, first + len(new))
-            for begin in range(start, end, _AT_ONCE):
-                part = new[begin - first : min(begin + _AT_ONCE, end) - first]
-                rows, _ = self._pages[page].hashmap().activate(o3c.Tensor.from_numpy(part).to(self._device))
-                at = begin - page * _PAGE
-                self._rows[page][at : at + len(part)] = rows.cpu().numpy()
+            mine = np.flatnonzero(pages == page)
+            for start in range(0, len(mine), _AT_ONCE):
+                part = mine[start : start + _AT_ONCE]
+                rows, _ = self._pages[page].hashmap().activate(o3c.Tensor.from_numpy(new[part]).to(self._device))
+                self._rows[page][added[part] - page * _PAGE] = rows.cpu().numpy()
         return slots
+
+    def remove(self, slots: I64) -> None:
+        """Forget the blocks in some slots (N,), no two of which are the same; the slots are given to others."""
+        for name, channels in zip(ATTRIBUTES, _CHANNELS, strict=True):  # the next one begins with nothing
+            self.scatter(name, slots, np.zeros((len(slots), *(self._edge,) * 3, channels), np.float32))
+        pages = slots // _PAGE
+        for page in np.unique(pages).tolist():
+            coords = np.ascontiguousarray(self._numbers.keys[slots[pages == page]])
+            self._pages[page].hashmap().erase(o3c.Tensor.from_numpy(coords).to(self._device))
+        self._numbers.remove(slots)
 
     def integrate(
         self, coords: I32, depth: o3d.t.geometry.Image, color: o3d.t.geometry.Image, *camera: o3c.Tensor | float
@@ -134,10 +144,11 @@ class Blocks:
     def whole(self) -> o3d.t.geometry.VoxelBlockGrid:
         """Return a copy of all in one grid, to extract the surface from. Costs time with the size of the map."""
         grid = _new_grid(self._voxel_m, self._edge, len(self) + _AT_ONCE, self._device)
-        for start in range(0, len(self), _AT_ONCE):
-            part = self._numbers.keys[start : start + _AT_ONCE]
+        used = self._numbers.used
+        for start in range(0, len(used), _AT_ONCE):
+            slots = used[start : start + _AT_ONCE]
+            part = np.ascontiguousarray(self._numbers.keys[slots])
             rows, _ = grid.hashmap().activate(o3c.Tensor.from_numpy(part).to(self._device))
-            slots = np.arange(start, start + len(part))
             at = rows.cpu().numpy().astype(np.int64)
             for name in ATTRIBUTES:
                 values, data = grid.attribute(name), self.gather(name, slots)
@@ -159,12 +170,6 @@ class Blocks:
         if self._on_cpu:
             return np.asarray(values.numpy()[rows])
         return np.asarray(values[o3c.Tensor.from_numpy(rows).to(self._device)].cpu().numpy())
-
-
-def _cut(first: int, end: int) -> list[tuple[int, int]]:
-    """Return (first slot, page) of the parts of a range of slots that lie in one page each."""
-    pages = range(first // _PAGE, -(-end // _PAGE))
-    return [(max(first, page * _PAGE), page) for page in pages]
 
 
 def _new_grid(voxel_m: float, block_voxels: int, capacity: int, device: o3c.Device) -> o3d.t.geometry.VoxelBlockGrid:

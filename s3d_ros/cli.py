@@ -15,6 +15,7 @@ from s3d_ros.cli_support import (
     print_json,
     progress_bar,
     read_config,
+    read_settings,
     read_size,
     read_topics,
     tell_answer,
@@ -198,25 +199,54 @@ def simulate(
 def ask(
     run: RunFolder,
     question: Annotated[
-        str, typer.Argument(metavar="QUESTION", help='such as "where is the chair nearest to the table?"')
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[QUESTION]",
+            help='such as "where is the chair nearest to the table?"; without one a talk begins, a question a line',
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", help="one of the answers to choose from; give it several times")
+    ] = None,
+    answerer: Annotated[
+        str,
+        typer.Option(
+            "--answerer",
+            "-a",
+            help="geometric, transformers, openai, or auto: the map itself, then a model if one is set",
+        ),
+    ] = "auto",
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", metavar="DIR", help="a language model: directory, or name on its hub or server"),
+    ] = "",
+    server: Annotated[
+        str, typer.Option("--server", metavar="URL", help="of an OpenAI-compatible server: http://127.0.0.1:8000/v1")
+    ] = "",
+    situation: Annotated[
+        str, typer.Option("--situation", metavar="'X Y Z DEG'", help="where you stand and look, instead of the robot")
+    ] = "",
+    show: Annotated[
+        Path | None, typer.Option("--show", metavar="DIR", help="write the pictures and the text that the model saw")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="one key, such as prompt.frames=8")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="print the reply as one line of JSON")] = False,
 ) -> None:
     """Ask about a map that was made. Exit code 1 when there is no answer."""
-    from s3d_ros.answer.geometric import GeometricAnswerer
-    from s3d_ros.offline.run import load_scene
-    from s3d_ros.types import Question
+    given = {"answerer": answerer, "model": model, "server.url": server}
+    settings = {k: v for k, v in given.items() if v} | read_settings(set_, "prompt.frames=8")
+    from s3d_ros.offline.ask import asker
 
-    scene = load_scene(run)
-    answer = GeometricAnswerer().answer(Question(question, tuple(option or ())), scene)
-    if json:
-        print_json(answer)
-    else:
-        tell_answer(answer, scene)
-    if not answer.success:
+    with asker(run, settings, situation, show) as ask_it:
+        answers = ask_it.one(question, tuple(option or ())) if question else ask_it.talk(sys.stdin)
+        for answer in answers:
+            if json:
+                print_json(answer)
+            else:
+                tell_answer(answer, ask_it.scene)
+    if not (answer.success if question else True):
         raise typer.Exit(_FAILED_CHECK)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -23,22 +23,29 @@ _MOST_ROWS = 12  # of the objects of an answer
 
 def read_config(path: Path | None, settings: Sequence[str] | None) -> Config:
     """Read the config file and lay single settings over it. Raises ConfigError."""
-    import yaml
-
-    from s3d_ros.config import Config, ConfigError
+    from s3d_ros.config import Config
 
     made = Config() if path is None else Config.from_yaml(path)
+    return made.with_values(read_settings(settings, "fusion.voxel_size_m=0.05"))
+
+
+def read_settings(settings: Sequence[str] | None, example: str) -> dict[str, Any]:
+    """Read KEY=VALUE pairs; values as YAML reads them. Raises ConfigError."""
+    import yaml
+
+    from s3d_ros.config import ConfigError
+
     values = {}
     for setting in settings or ():
         key, equals, text = setting.partition("=")
         if not equals:
-            raise ConfigError(f"--set {setting!r}: write KEY=VALUE, such as fusion.voxel_size_m=0.05")
+            raise ConfigError(f"--set {setting!r}: write KEY=VALUE, such as {example}")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError:
             value = text
         values[key.strip()] = "" if value is None else value
-    return made.with_values(values)
+    return values
 
 
 def read_topics(given: Sequence[str] | None) -> TopicNames | None:
@@ -131,6 +138,8 @@ def tell_answer(answer: Answer, scene: Scene) -> None:
             )
     if len(answer.objects) > _MOST_ROWS:
         console.print(Text(f"  and {len(answer.objects) - _MOST_ROWS} more", style="dim"))
+    for line in answer.measured:
+        console.print(Text(f"  measured: {line}", style="dim"), soft_wrap=True)
     notes = [answer.viewpoint, f"by {answer.answered_by}"]
     console.print(Text("  " + ", ".join(n for n in notes if n), style="dim"), soft_wrap=True)
 

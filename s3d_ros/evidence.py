@@ -88,6 +88,12 @@ class Pairs:
     def apart(self, a: int, b: int) -> ByView:
         return self._of(self._apart, a, b)
 
+    def totals(self, a: int, b: int) -> tuple[float, float]:
+        """Return how long two were seen together and apart, in seconds, limited by view."""
+        key = _key(a, b)
+        together, apart = self._together.get(key), self._apart.get(key)
+        return 0.0 if together is None else together.total, 0.0 if apart is None else apart.total
+
     def forget(self, slot: int) -> None:
         """An object is no more."""
         for other in self._parted(slot):

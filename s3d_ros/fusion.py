@@ -26,8 +26,13 @@ DEPTH_SCALE = 1000.0
 # In states: signed distance in steps of a 32767th of the truncation, which is 2 micrometres
 _TSDF_STEPS = 32767.0
 _MOST_WEIGHT = 60000.0
+_NO_MORE = -1.0  # weight in a block that was given back
 _AT_ONCE = 256  # blocks
 _REMEMBERED = ("_last_ns", "_turn")
+# A voxel with more is free space, as far from the surface as distances are kept
+_FREE = 0.99
+# A block in which after so long no voxel near a surface was seen as often as surface must be: noise of depth
+_DOUBTFUL_S = 30.0
 
 # Where a block is probed for being seen through, in units of its edge: its corners and its middle.
 _PROBES = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)] + [[0.5] * 3], np.float32)
@@ -60,6 +65,8 @@ class Fusion:
         self.index = TileIndex(self.block_m)
         self._dirty: set[int] = set()
         self._watched: set[int] | None = None
+        self._emptied: set[int] = set()  # by carving: to be given back
+        self._opened_ns: dict[int, int] = {}  # of blocks that may be noise, oldest first: when they were opened
         self._last_ns: int | None = None
         self._turn = 0
 
@@ -88,6 +95,7 @@ class Fusion:
         if not turn.any():
             return
         coords = coords[turn]
+        self._opened_ns |= dict.fromkeys(block_keys(coords[self.slots(coords) < 0]).tolist(), frame.stamp_ns)
         self._blocks.integrate(coords, depth, color.to(self._device), K, T_camera_map, DEPTH_SCALE, max_m, trunc)
         self.index.add(coords)
         self._note(coords)
@@ -121,14 +129,17 @@ class Fusion:
         slots = self.slots(coords)
         weight, tsdf = self._blocks.gather("weight", slots), self._blocks.gather("tsdf", slots)
         flat = np.minimum(weight, self.config.max_weight).reshape(len(slots), -1)
-        rows, voxels = np.nonzero((tsdf.reshape(flat.shape) < 0.99) & (flat > 0))
+        rows, voxels = np.nonzero((tsdf.reshape(flat.shape) < _FREE) & (flat > 0))
         points = (coords[rows] * np.float32(self.block_m)) + self._voxel_offsets()[voxels]
         gone = empty.contains(points)
         rows, voxels = rows[gone], voxels[gone]
         faded = np.minimum(flat[rows, voxels], 4 * self.config.min_weight) / 2
         flat[rows, voxels] = np.where(faded < 0.5, 0, faded)
         self._blocks.scatter("weight", slots, flat.reshape(weight.shape))
-        self._note(coords[np.unique(rows)])
+        changed = np.unique(rows)
+        self._note(coords[changed])
+        left = (flat[changed] > 0) & (tsdf.reshape(flat.shape)[changed] < _FREE)
+        self._emptied.update(block_keys(coords[changed[~left.any(axis=1)]]).tolist())
         return len(rows)
 
     def _note(self, coords: I32) -> None:
@@ -156,14 +167,47 @@ class Fusion:
         weight[row, z, y, x] = 0
         self._blocks.scatter("weight", unique, weight)
         self._note(coords)
+        self._emptied.update(block_keys(coords).tolist())
 
     def release(self, rest: Callable[[], None]) -> None:
         """Give the memory back of a map that nobody needs any longer. rest: called between short steps."""
         while self._blocks.release_some():
             rest()
 
+    def _give_back(self) -> None:
+        """Let go of blocks that hold no surface any longer, and of those that after ``_DOUBTFUL_S`` hold none yet.
+
+        They change by that once more, so whoever is told of changes learns that nothing is there.
+        """
+        emptied, self._emptied = sorted(self._emptied), set()
+        self._let_go(emptied, 0.0)
+        now_ns, old = self._last_ns or 0, []
+        for key, opened_ns in self._opened_ns.items():
+            if abs(now_ns - opened_ns) < _DOUBTFUL_S * 1e9:  # a clock may go back
+                break
+            old.append(key)
+        for key in old:
+            del self._opened_ns[key]
+        self._let_go(old, self.weight_threshold)
+
+    def _let_go(self, keys: list[int], weight: float) -> None:
+        """Forget those of some blocks in which no voxel near a surface has more than this weight."""
+        for coords in _parts(self.index.coordinates(keys)):
+            slots = self.slots(coords)
+            coords, slots = coords[slots >= 0], slots[slots >= 0]
+            near = self._blocks.gather("tsdf", slots) < _FREE
+            strongest = (self._blocks.gather("weight", slots) * near).reshape(len(slots), -1).max(axis=1, initial=0)
+            coords, slots = coords[strongest <= weight], slots[strongest <= weight]
+            if len(slots):
+                self._blocks.remove(slots)
+                self.index.remove(coords)
+                self._note(coords)
+                for key in block_keys(coords).tolist():
+                    self._opened_ns.pop(key, None)
+
     def take_dirty(self) -> I32:
-        """Return the coordinates (N, 3) of the blocks changed since the last call."""
+        """Return the coordinates (N, 3) of the blocks changed since the last call; some of them are no more."""
+        self._give_back()
         keys, self._dirty = self._dirty, set()
         return self.index.coordinates(keys)
 
@@ -175,18 +219,20 @@ class Fusion:
     def state(self, coords: I32 | None = None) -> State:
         """Return blocks (N, 3), all if None, with int16 distances, float16 weights and uint8 colours: 3.5 kB a block.
 
-        States of parts make that of all: see ``joined``.
+        States of parts make that of all: see ``joined``. A block that is no more is said to be so.
         """
         if coords is None:
             parts = [self.state(part) for part in _parts(self.index.all())]
             return joined(parts) if parts else self.state(np.zeros((0, 3), np.int32))
         slots = self.slots(coords)
-        weight = self._blocks.gather("weight", slots)
-        known = weight > 0
-        tsdf = self._blocks.gather("tsdf", slots)
+        there = slots >= 0
+        weight = self._blocks.gather("weight", np.maximum(slots, 0))
+        known = (weight > 0) & there[:, None, None, None, None]
+        weight[~there] = _NO_MORE
+        tsdf = self._blocks.gather("tsdf", np.maximum(slots, 0))
         steps = np.maximum(np.rint(np.abs(tsdf) * np.float32(_TSDF_STEPS)), 1)  # what lies inside stays inside
         tsdf = np.copysign(steps, tsdf) * (known & (tsdf != 0))
-        color = np.clip(self._blocks.gather("color", slots) * known + np.float32(0.5), 0, 255)
+        color = np.clip(self._blocks.gather("color", np.maximum(slots, 0)) * known + np.float32(0.5), 0, 255)
         return {
             **taken(self, _REMEMBERED),
             "blocks": coords,
@@ -206,6 +252,7 @@ class Fusion:
         put(self, state, _REMEMBERED)
         self.index.add(coords)
         self._dirty = set(block_keys(coords).tolist())
+        self._opened_ns = dict.fromkeys(block_keys(coords).tolist(), self._last_ns or 0)
         done = 0
         for part in _parts(coords):  # in parts, because Python's lock is held meanwhile
             rows = slice(done, done + len(part))
@@ -217,11 +264,16 @@ class Fusion:
             rest()
 
     def inside_counts(self, coords: I32) -> tuple[I64, I64]:
-        """Return how many voxels of each block (N,) lie inside of things, and how many are known at all."""
+        """Return how many voxels of each block (N,) lie inside of things, and how many are known at all.
+
+        Of a block that is no more -1 is known.
+        """
         slots = self.slots(coords)
-        known = self._blocks.gather("weight", slots) > self.weight_threshold
-        inside = known & (self._blocks.gather("tsdf", slots) < 0)
-        return inside.reshape(len(slots), -1).sum(axis=1), known.reshape(len(slots), -1).sum(axis=1)
+        tsdf, weight = self.blocks(slots)
+        known = weight > self.weight_threshold
+        inside = known & (tsdf < 0)
+        counts = [a.reshape(len(slots), -1).sum(axis=1) for a in (inside, known)]
+        return counts[0], np.where(slots < 0, -1, counts[1])
 
     def slots(self, coords: I32) -> I64:
         """Return where blocks (N, 3) are kept, (N,), -1 for those not allocated."""

@@ -129,7 +129,8 @@ def _write(work: Path, state: State) -> None:
             os.fsync(file.fileno())
 
     about = {k: v for k, v in state.items() if k not in (*_PARTS, "bev", "picture")}
-    counts = {"blocks": len(state["fusion"]["blocks"]), "voxels": len(state["objects"]["voxels"]["owner"])}
+    owned = np.count_nonzero(state["objects"]["voxels"]["owner"])
+    counts = {"blocks": len(state["fusion"]["blocks"]), "voxels": int(owned)}
     counts |= {"objects": sum(o["id"] > 0 for o in state["objects"]["objects"]), "views": len(state["views"]["views"])}
     bev = {k: v for k, v in state["bev"].items() if k != "seen"}
     head = {"format": FORMAT, "version": VERSION, "saved_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}

@@ -57,18 +57,28 @@ def place_in_view(ids: I32, pixels: I32, shape: tuple[int, int], stride: int) ->
     return tuple(sorted(markers, key=lambda m: m.object_id))
 
 
-def place_on_bev(bev: Bev, objects: Iterable[SceneObject], scale: float = 1.0) -> tuple[Marker, ...]:
-    """Place a marker for each object on the BEV enlarged by ``scale``: on its box's middle, or as near as is free."""
+def place_on_bev(
+    bev: Bev,
+    objects: Iterable[SceneObject],
+    scale: float = 1.0,
+    numbers: Mapping[int, int] | None = None,
+    height_px: int | None = None,
+    taken: Iterable[tuple[float, float, float, float]] = (),
+) -> tuple[Marker, ...]:
+    """Place a marker for each object on the BEV enlarged by ``scale``: on its box's middle, or as near as is free.
+
+    numbers: as for ``draw``. taken: places (left, top, right, bottom) in pixels that no plate may cover.
+    """
     markers = []
-    taken: list[tuple[float, float, float, float]] = []
+    taken = list(taken)
     shape = (bev.color.shape[0] * scale, bev.color.shape[1] * scale)
-    height = text_height_px(640)
+    height = height_px or text_height_px(640)
     step = height * 0.6
     angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     ring = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     spiral = np.vstack([[(0.0, 0.0)], *[ring * step * k for k in range(1, 40)]])
     for thing in sorted(objects, key=lambda o: float(np.prod(o.box.size))):
-        w, h = plate_size(thing.id, height)
+        w, h = plate_size((numbers or {}).get(thing.id, thing.id), height)
         u, v = (bev.to_pixels(thing.box.center)[0] + 0.5) * scale
         x = np.clip(u + spiral[:, 0], w / 2, shape[1] - w / 2)
         y = np.clip(v + spiral[:, 1], h / 2, shape[0] - h / 2)
@@ -135,6 +145,11 @@ def _first_free(
     x: np.ndarray, y: np.ndarray, w: float, h: float, taken: list[tuple[float, float, float, float]]
 ) -> int | None:
     """Return the first candidate centre whose plate touches none that is there, or None."""
+    if not len(x):
+        return None
+    u, v = float(x[0]), float(y[0])  # mostly free, and found so without arrays
+    if all(u + w / 2 < x0 or u - w / 2 > x1 or v + h / 2 < y0 or v - h / 2 > y1 for x0, y0, x1, y1 in taken):
+        return 0
     free = np.ones(len(x), bool)
     for x0, y0, x1, y1 in taken:
         free &= (x + w / 2 < x0) | (x - w / 2 > x1) | (y + h / 2 < y0) | (y - h / 2 > y1)
@@ -143,7 +158,7 @@ def _first_free(
 
 
 def _thickness(height_px: int) -> int:
-    return 2 if height_px >= 12 else 1
+    return 2 if height_px >= 10 else 1  # thinner digits are hard to read on pictures
 
 
 def _px(u: float, v: float) -> tuple[int, int]:

@@ -16,6 +16,7 @@ import numpy as np
 from s3d_ros.association import assign, fragments
 from s3d_ros.bearings import by_bearing, far_ahead, sightlines
 from s3d_ros.config import ObjectsConfig
+from s3d_ros.covering import bonus
 from s3d_ros.lifting import LiftedPoints
 from s3d_ros.looks import BINS, bins_of
 from s3d_ros.merging import merge_touching, note_apart, weigh_merges
@@ -43,7 +44,6 @@ _FAR_LATER = 5.0
 _NAMED_SOONER = 0.3  # of the time before it is public
 _KNOWN_WHOLE_S = 0.5  # of one mask on all of an object, from one side: there it has no more parts
 _FAR_STALE = 6  # times as long as any tentative object is one known by bearing alone
-_LABEL_BONUS = 0.1  # label evidence helps a match, it never gates one
 
 
 class ObjectMap:
@@ -109,9 +109,27 @@ class ObjectMap:
         ids = {int(seen.numbers[row]): track for row, track in matched.items()}
         missing = [n for n in instances.numbers if n not in ids]
         if missing:
-            ids |= by_sight(instances.image, missing, self.tracks, list(matched.values()), frame)
+            named = dict(zip(instances.numbers, instances.labels, strict=True))
+            names = {n: named[n] for n in missing}
+            ids |= by_sight(instances.image, names, self.tracks, list(matched.values()), frame)
+            for track in ids.values():
+                track.last_seen_ns = points.stamp_ns
+            ids |= self._by_little(seen, [n for n in missing if n not in ids], list(ids.values()))
             ids |= self._follow_far(frame, instances, seen, [n for n in missing if n not in ids], list(ids.values()))
         return {number: self.tracks.resolve(track.id) if track.id else None for number, track in ids.items()}
+
+    @staticmethod
+    def _by_little(seen: Seen, numbers: list[int], taken: list[Track]) -> dict[int, Track]:
+        """Return number -> like-named object for masks of which next to nothing has depth, from what has."""
+        found: dict[int, Track] = {}
+        for row in np.flatnonzero(seen.barely & np.isin(seen.numbers, numbers)).tolist():
+            column = int(np.argmax(seen.beside[row])) if seen.tracks else -1
+            if column < 0 or not seen.beside[row, column]:
+                continue
+            track = seen.tracks[column]
+            if track.was_called(seen.labels[row]) and track not in taken and track not in found.values():
+                found[int(seen.numbers[row])] = track
+        return found
 
     def _follow_far(
         self, frame: Frame, instances: Instances, seen: Seen, numbers: list[int], taken: list[Track]
@@ -137,7 +155,7 @@ class ObjectMap:
 
     def _match(self, frame: Frame, instances: Instances, seen: Seen) -> dict[int, Track]:
         """Return row -> object: by overlap, jointly; then by place; what is left begins a new object."""
-        joint = assign(seen.overlaps, self._label_bonus(seen), self.config.match_overlap)
+        joint = assign(seen.overlaps, bonus(seen, self.tracks), self.config.match_overlap)
         joint |= fragments(seen.overlaps, joint)
         matched = {row: seen.tracks[column] for row, column in joint.items()}
         for row in np.flatnonzero(seen.large).tolist():
@@ -161,11 +179,6 @@ class ObjectMap:
         view = {other: track.whole.of(track.view_from(seen.points.camera)) for other, track in matched.items()}
         found = [r for r in matched if seen.goes_on(row, r) and view[r] < _KNOWN_WHOLE_S]
         return matched[max(found, key=lambda r: int(seen.overlaps.sizes[r]))] if found else None
-
-    @staticmethod
-    def _label_bonus(seen: Seen) -> F64:
-        mine, theirs = np.array(seen.labels, object), np.array([t.label for t in seen.tracks], object)
-        return np.asarray(_LABEL_BONUS * ((mine[:, None] == theirs[None]) & (mine[:, None] != "")), np.float64)
 
     def _recognise(
         self, frame: Frame, instances: Instances, seen: Seen, row: int, matched: dict[int, Track]
@@ -301,6 +314,7 @@ class ObjectMap:
         for track in due if everything else due[:_BOXES_AT_ONCE]:
             self._fit(track, now_ns)
         self.movements.step(self.tracks, now_ns)
+        self.tracks.voxels.give_back()
         changed, removed = self.tracks.take_news()
         gone, self._gone = self._gone, []
         return (*(t.snapshot() for t in changed), *gone), tuple(removed)

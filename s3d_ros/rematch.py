@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import cv2
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from s3d_ros.geometry import inside_box, invert
 from s3d_ros.track import Track
@@ -21,6 +22,8 @@ _SEEN_SHARE = 0.5  # of these that must lie under a mask
 _SHOWN_SHARE, _LEAST_HITS = 0.2, 3
 _MASK_SHARE = 0.3  # of a mask's extent that the object's must be
 _HIDDEN_M = 0.15
+# What a name seen before adds to shares and IoU, and having been seen just before: twins far away lie side by side.
+_NAMED, _STAY, _JUST_NS = 0.3, 0.3, 250_000_000
 _AROUND_M = 0.15  # a box leaves out some of what an object is known by
 
 
@@ -71,14 +74,14 @@ def by_far_side(
 
 
 def by_sight(
-    image: U16, numbers: Iterable[int], tracks: Tracks, taken: Collection[Track], frame: Frame
+    image: U16, names: Mapping[int, str], tracks: Tracks, taken: Collection[Track], frame: Frame
 ) -> dict[int, Track]:
     """Return number -> object for instances that are too small or too far to have depth.
 
     An object is one of them where most of its points project into the mask, nothing nearer hides them, and both are
-    about as large. taken: objects that are other instances.
+    about as large; jointly, the likest first. names: number -> label of these. taken: objects that are other instances.
     """
-    wanted = sorted(set(numbers))
+    wanted = sorted(names)
     extents = {n: _extent(image == n) for n in wanted}
     behind = tracks.places.behind(invert(frame.T_map_camera), frame.intrinsics, extents.values(), _AROUND_M)
     known = [t for t in tracks.of(behind, without=taken) if t.public]
@@ -94,20 +97,32 @@ def by_sight(
     number = np.where(inside & ~hidden, image[at], 0)
     owner = np.repeat(np.arange(len(known)), sizes)
     shown = np.bincount(owner[inside & ~hidden], minlength=len(known))  # what of each can be seen at all
-    out: dict[int, Track] = {}
-    for wanted_number in wanted:
+    score = np.zeros((len(wanted), len(known)))
+    for i, wanted_number in enumerate(wanted):
         mine = number == wanted_number
         hits = np.bincount(owner[mine], minlength=len(known))
         share = np.where(shown >= _SHOWN_SHARE * sizes, hits / np.maximum(shown, 1), 0)
-        best = int(np.argmax(share))
-        if share[best] < _SEEN_SHARE or hits[best] < _LEAST_HITS or known[best] in out.values():
-            continue
-        of = (owner == best) & inside & ~hidden
-        extent = np.array(extents[wanted_number][2:])
-        projected = np.array([np.ptp(u[of]) + 1, np.ptp(v[of]) + 1])
-        if (np.minimum(extent, projected) / np.maximum(extent, projected)).min() >= _MASK_SHARE:
-            out[wanted_number] = known[best]
-    return out
+        for k in np.flatnonzero((share >= _SEEN_SHARE) & (hits >= _LEAST_HITS)).tolist():
+            of = (owner == k) & inside & ~hidden
+            box = np.array([u[of].min(), v[of].min(), u[of].max() + 1, v[of].max() + 1])
+            fit = _alike(np.array(extents[wanted_number]), box)
+            if fit > 0:
+                just = abs(frame.stamp_ns - known[k].last_seen_ns) <= _JUST_NS
+                named = known[k].was_called(names.get(wanted_number, ""))
+                score[i, k] = share[k] + 2 * fit + _NAMED * named + _STAY * just
+    rows, columns = linear_sum_assignment(-score)
+    return {wanted[i]: known[k] for i, k in zip(rows.tolist(), columns.tolist(), strict=True) if score[i, k] > 0}
+
+
+def _alike(extent: I32, box: I32) -> float:
+    """Return the IoU of a mask's extent (x, y, width, height) and a box (left, top, right, bottom), 0 for unlike."""
+    left, top, width, height = extent.tolist()
+    low, high = np.maximum(box[:2], [left, top]), np.minimum(box[2:], [left + width, top + height])
+    sides, mine = box[2:] - box[:2], np.array([width, height])
+    if (np.minimum(sides, mine) / np.maximum(sides, mine)).min() < _MASK_SHARE:
+        return 0.0
+    both = float(np.prod(np.maximum(high - low, 0)))
+    return both / (float(np.prod(sides) + np.prod(mine)) - both)
 
 
 def _extent(mask: Bools) -> tuple[int, int, int, int]:

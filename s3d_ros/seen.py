@@ -14,14 +14,17 @@ from s3d_ros.tracks import Tracks
 from s3d_ros.types import F32, I32, I64, Bools, Instances
 from s3d_ros.voxels import NOBODY
 
+_BARELY_SHARE = 0.1  # of a mask that has depth
+
 
 @dataclass(frozen=True)
 class Seen:
     """Instances of a frame (rows) over the objects that own what they lie on (columns).
 
     numbers, labels, scores: of each row. row_of_point: (N,), -1 under no mask. voxel_of_point: (N,), -1 where there is
-    none yet. large: (rows,) enough pixels to vote, and to be a new object. continuous: pairs of rows that may well be
-    parts of one mask.
+    none yet. large: (rows,) enough pixels to vote, and to be a new object. barely: (rows,) next to nothing of the
+    mask has depth: it is too near or too far, and what has depth may be beside it. beside: (rows, columns) counts of
+    these. continuous: pairs of rows that may well be parts of one mask.
     """
 
     points: LiftedPoints
@@ -33,6 +36,8 @@ class Seen:
     tracks: list[Track]
     overlaps: Overlaps
     large: Bools
+    barely: Bools
+    beside: I64
     continuous: set[tuple[int, int]]
 
     def goes_on(self, row: int, other: int) -> bool:
@@ -57,11 +62,17 @@ def look_up(points: LiftedPoints, instances: Instances, tracks: Tracks, least_pi
     slots, owner_index = compact(tracks.voxels.owners_of(voxels))
     counts = np.bincount(index * len(slots) + owner_index, minlength=len(numbers) * len(slots))
     counts = counts.reshape(len(numbers), len(slots))  # points of instance i that object k owns
+    visible = counts.sum(axis=0)
     first_row, first_column = (int(NOBODY in found[:1]) for found in (numbers, slots))
     sizes = counts.sum(axis=1)[first_row:]
     names = dict(zip(instances.numbers, zip(instances.labels, instances.scores, strict=True), strict=True))
     named = [names.get(int(n), ("", 0.0)) for n in numbers[first_row:]]
     labels = [label for label, _ in named]
+    start = min(points.stride // 2, min(instances.image.shape) - 1)
+    whole = np.bincount(instances.image[start :: points.stride, start :: points.stride].ravel())
+    barely = sizes < _BARELY_SHARE * whole[numbers[first_row:]]
+    beside = np.where(barely[:, None], counts[first_row:, first_column:], 0)
+    counts[first_row:][barely] = 0
     return Seen(
         points=points,
         numbers=numbers[first_row:],
@@ -70,8 +81,10 @@ def look_up(points: LiftedPoints, instances: Instances, tracks: Tracks, least_pi
         row_of_point=index - first_row,
         voxel_of_point=voxels,
         tracks=[tracks[s] for s in slots[first_column:].tolist()],
-        overlaps=Overlaps(counts[first_row:, first_column:], sizes, counts.sum(axis=0)[first_column:]),
-        large=sizes * points.pixel_area >= least_pixels,
+        overlaps=Overlaps(counts[first_row:, first_column:], sizes, visible[first_column:]),
+        large=(sizes * points.pixel_area >= least_pixels) & ~barely,
+        barely=barely,
+        beside=beside,
         continuous=continuous(points, index - first_row, labels),
     )
 

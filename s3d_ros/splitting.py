@@ -49,7 +49,9 @@ def split(tracks: Tracks, seen: Seen, matched: dict[int, Track]) -> None:
             new = tracks.new(points.stamp_ns)
             tracks.voxels.owner[own[nearest == k]] = new.slot
             new.add_voxels(own[nearest == k])
-            tracks.pairs.apart(track.slot, new.slot).add(view, MOST_PER_VIEW_S)
+            for other in rows[:k]:  # what goes on in one another may still be parts of one
+                if not seen.goes_on(row, other):
+                    tracks.pairs.apart(matched[other].slot, new.slot).add(view, MOST_PER_VIEW_S)
             matched[row] = new
         track.most_voxels, track.box_is_old = 0, True
 

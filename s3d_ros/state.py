@@ -28,10 +28,14 @@ def put(thing: object, state: State, names: Iterable[str]) -> None:
 
 
 def joined(parts: Sequence[State]) -> State:
-    """Return one state of several of a ``Fusion``, each holding some blocks; of a block the last one counts."""
+    """Return one state of several of a ``Fusion``, each holding some blocks; of a block the last one counts.
+
+    Where that says that the block is no more (its weights are below 0), it is left out.
+    """
     whole = {k: np.concatenate([p[k] for p in parts]) for k in ("blocks", "tsdf", "weight", "color")}
     last = len(whole["blocks"]) - 1 - np.unique(block_keys(whole["blocks"])[::-1], return_index=True)[1]
     last.sort()
+    last = last[whole["weight"][last, 0, 0, 0] >= 0]
     return {**parts[-1], **{k: v if len(last) == len(v) else v[last] for k, v in whole.items()}}
 
 

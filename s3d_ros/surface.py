@@ -78,7 +78,10 @@ class Surface:
             for i, key in enumerate(block_keys(coords[part]).tolist()):
                 was = self._extracted.get(key, (-1, -1))
                 now = (int(inside[i]), int(known[i]))
-                if abs(now[0] - was[0]) >= _NEWS_VOXELS or abs(now[1] - was[1]) >= _NEWS_VOXELS:
+                if now[1] < 0:  # it is no more
+                    self._extracted.pop(key, None)
+                    out[start + i] = True
+                elif abs(now[0] - was[0]) >= _NEWS_VOXELS or abs(now[1] - was[1]) >= _NEWS_VOXELS:
                     self._extracted[key] = now
                     out[start + i] = True
         return out
@@ -90,6 +93,10 @@ class Surface:
             return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8)
         points = np.concatenate([self._points[k] for k in there])
         return points, np.concatenate([self._colors[k] for k in there])
+
+    def holding(self, keys: set[int]) -> set[int]:
+        """Return those of these blocks that hold surface."""
+        return self._points.keys() & keys
 
     def keys(self) -> list[int]:
         """Return the keys of all blocks that hold surface."""

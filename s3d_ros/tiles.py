@@ -55,6 +55,18 @@ class TileIndex:
         if new_tiles:
             self._tiles = np.concatenate([self._tiles, block_coordinates(np.array(new_tiles, np.int64))])
 
+    def remove(self, coords: I32) -> None:
+        """Forget blocks (N, 3), all of them known."""
+        tiles = block_keys(np.floor_divide(coords, TILE_BLOCKS)).tolist()
+        for key, tile in zip(block_keys(coords).tolist(), tiles, strict=True):
+            self._known.remove(key)
+            self._blocks[tile].remove(key)
+        emptied = [tile for tile in dict.fromkeys(tiles) if not self._blocks[tile]]
+        for tile in emptied:
+            del self._blocks[tile]
+        if emptied:
+            self._tiles = block_coordinates(np.fromiter(self._blocks, np.int64))
+
     def all(self) -> I32:
         """Return the coordinates (N, 3) of all blocks, tile by tile."""
         return self.coordinates(k for keys in self._blocks.values() for k in keys)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-_REMEMBERED = 20_000
+from s3d_ros.types import F32
+
+_REMEMBERED = 20_000  # 80 kB a stage
 
 
 class Periodic:
@@ -43,11 +44,31 @@ class Clocks:
     snapping: Periodic
 
 
+class Lasted:
+    """How long the last ``_REMEMBERED`` of something took, in seconds; all its memory is taken at once."""
+
+    def __init__(self) -> None:
+        self._seconds = np.full(_REMEMBERED, np.nan, np.float32)
+        self.count = 0  # of all, those that are forgotten, too
+
+    def __len__(self) -> int:
+        return min(self.count, _REMEMBERED)
+
+    def append(self, seconds: float) -> None:
+        self._seconds[self.count % _REMEMBERED] = seconds
+        self.count += 1
+
+    def last(self, most: int = _REMEMBERED) -> F32:
+        """Return the newest (N,), at most so many, the oldest first."""
+        newest = np.arange(self.count - min(len(self), most), self.count)
+        return np.asarray(self._seconds[newest % _REMEMBERED])
+
+
 class StageTimes:
     """How long each stage took, in seconds; the last ``_REMEMBERED`` calls of each."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, deque[float]] = {}
+        self.seconds: dict[str, Lasted] = {}
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
@@ -55,7 +76,9 @@ class StageTimes:
         try:
             yield
         finally:
-            self.seconds.setdefault(stage, deque(maxlen=_REMEMBERED)).append(time.perf_counter() - start)
+            if stage not in self.seconds:
+                self.seconds[stage] = Lasted()
+            self.seconds[stage].append(time.perf_counter() - start)
 
     def summary(self) -> dict[str, dict[str, float]]:
         """Return stage -> {count, median_ms, p95_ms, total_s}."""
@@ -66,5 +89,5 @@ class StageTimes:
                 "p95_ms": round(float(np.percentile(s, 95)) * 1e3, 3),
                 "total_s": round(float(np.sum(s)), 3),
             }
-            for stage, s in self.seconds.items()
+            for stage, s in ((stage, lasted.last()) for stage, lasted in self.seconds.items())
         }

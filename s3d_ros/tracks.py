@@ -175,7 +175,7 @@ class Tracks:
         self.merged = {int(old): int(new) for old, new in state["merged"]}
         self.voxels.restore(state["voxels"])
         self.pairs.restore(state["pairs"])
-        owner = self.voxels.owner[: len(self.voxels)]
+        owner = state["voxels"]["owner"]  # by number
         order = np.argsort(owner, kind="stable")
         slots = [t["slot"] for t in state["objects"]]
         first, last = (np.searchsorted(owner[order], slots, side) for side in ("left", "right"))

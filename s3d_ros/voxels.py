@@ -19,7 +19,10 @@ MOST_VOTES = 8.0  # so that an error that lasted for seconds is outvoted in as m
 
 
 class OwnedVoxels:
-    """Voxels with an owner (object slot, 0 nobody), votes for that owner, and the mean of the points seen in them."""
+    """Voxels with an owner (object slot, 0 nobody), votes for that owner, and the mean of the points seen in them.
+
+    What nobody owns is as if it had never been seen: ``give_back`` frees its number for another voxel.
+    """
 
     def __init__(self, voxel_m: float, capacity: int = 1 << 16) -> None:
         self.voxel_m = voxel_m
@@ -28,6 +31,7 @@ class OwnedVoxels:
         self.votes = np.zeros(capacity, np.float32)
         self._sums = np.zeros((capacity, 4), np.float64)  # x, y, z, number of points
         self._sights = np.zeros((capacity, 2), np.float32)  # for the owner, against it
+        self._released: list[I64] = []  # to be given back, where nobody took them since
 
     @property
     def size_bytes(self) -> int:
@@ -110,22 +114,41 @@ class OwnedVoxels:
         return lost
 
     def release(self, voxels: I64) -> None:
-        """Make voxels belong to nobody."""
+        """Make voxels belong to nobody. Their numbers hold until ``give_back``."""
+        self._released.append(voxels[self.owner[voxels] != NOBODY])
         self.owner[voxels], self.votes[voxels] = NOBODY, 0.0
         self._sums[voxels], self._sights[voxels] = 0.0, 0.0
 
+    def give_back(self) -> int:
+        """Free the numbers of voxels that belong to nobody; return how many.
+
+        For when no look-up of a frame's points is in use any longer. Lists of what an object owned may hold numbers
+        that went to other voxels: who owns a voxel is asked again in any case.
+        """
+        if not self._released:
+            return 0
+        voxels = np.unique(np.concatenate(self._released))
+        voxels = voxels[self.owner[voxels] == NOBODY]
+        self._released = []
+        self._numbers.remove(voxels)
+        return len(voxels)
+
     def state(self) -> State:
-        """Return integer coordinates (V, 3), owners, votes, sums and sights of all voxels by their numbers."""
+        """Return integer coordinates (V, 3), owners, votes, sums and sights of all voxels by their numbers.
+
+        Rows that nobody owns mean nothing: their numbers are free.
+        """
         return {"places": self._numbers.keys} | {
-            name.lstrip("_"): values[: len(self)] for name, values in self._arrays().items()
+            name.lstrip("_"): values[: self._numbers.end] for name, values in self._arrays().items()
         }
 
     def restore(self, state: State) -> None:
         """Take over what ``state`` returned; the voxels keep their numbers."""
         self.__init__(self.voxel_m, max(len(state["places"]), len(self.owner)))  # type: ignore[misc]
-        self._numbers.add(np.asarray(state["places"], np.int32))
+        is_owned = np.asarray(state["owner"]) != NOBODY
+        self._numbers.restore(np.asarray(state["places"], np.int32), is_owned)
         for name, values in self._arrays().items():
-            values[: len(self)] = state[name.lstrip("_")]
+            values[np.flatnonzero(is_owned)] = state[name.lstrip("_")][is_owned]
 
     def _keys(self, points: F32) -> I32:
         return np.floor(points * np.float32(1 / self.voxel_m)).astype(np.int32)
@@ -145,8 +168,8 @@ class OwnedVoxels:
         return voxels
 
     def _grow(self) -> None:
-        if len(self) > len(self.owner):
-            more = max(len(self), 2 * len(self.owner)) - len(self.owner)
+        if (end := self._numbers.end) > len(self.owner):
+            more = max(end, 2 * len(self.owner)) - len(self.owner)
             for name, values in self._arrays().items():
                 setattr(self, name, np.concatenate([values, np.zeros((more, *values.shape[1:]), values.dtype)]))
 

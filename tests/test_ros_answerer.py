@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,48 +15,17 @@ from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import PoseStamped
 from rclpy.action import ActionClient
 from ros_live import NodeProcess, Spinning, wait_for
+from ros_scenes import FakeMapper, chair, make_scene
 
 from s3d_ros.action import AskScene as AskSceneAction
-from s3d_ros.pipeline import FrameResult
 from s3d_ros.ros import qos
 from s3d_ros.ros.client import SceneClient
-from s3d_ros.ros.publishing import ScenePublisher
 from s3d_ros.srv import AskScene
-from s3d_ros.types import Bev, ErrorCode, Frame, Intrinsics, Marker, OrientedBox, Scene, SceneObject, ViewFrame
+from s3d_ros.types import ErrorCode
 
 ANSWERER = "s3d_ros.ros.answerer"
 SLOW = str(Path(__file__).with_name("ros_slow_answerer.py"))
 COUNT = "How many chairs are there?"
-K = Intrinsics(8, 6, 5.0, 5.0, 3.5, 2.5)
-
-
-def chair(number: int, x: float) -> SceneObject:
-    box = OrientedBox(np.array([x, 1.0, 0.5]), np.array([0.5, 0.5, 1.0]), np.eye(3))
-    return SceneObject(number, "chair", box, {"chair": 1.0}, last_seen_ns=9, observations=5)
-
-
-def make_scene(version: int, *objects: SceneObject) -> Scene:
-    color = np.full((40, 50, 3), 90, np.uint8)
-    bev = Bev(color, np.zeros((40, 50), np.float32), np.zeros((40, 50), np.int8), 0.1, (0, 0), np.eye(4), 0.0, 2.0)
-    views = tuple(ViewFrame(k, version, k, b"jpeg" * 9000, K, np.eye(4), (Marker(1, 2, 3),)) for k in (1, 2, 3))
-    up = np.array([0, 0, 1.0])
-    return Scene(version, 5, "map", up, objects, bev, views, floor_area_m2=20.0, T_map_robot=np.eye(4))
-
-
-class FakeMapper(Spinning):
-    """The mapper's publishing half, with scenes made by hand."""
-
-    def __init__(self, ns: str) -> None:
-        super().__init__(ns, "mapper")
-        self._publisher = ScenePublisher(self.node, 32, 1.0)
-        self._publisher.start_map(Scene(0, 0, "map", np.array([0, 0, 1.0])))
-        self.map_id = self._publisher.map_id
-
-    def publish(self, scene: Scene, *, changed: tuple[SceneObject, ...] = (), as_version: bool = True) -> None:
-        frame = Frame(0, scene.stamp_ns, np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.float32), K, np.eye(4))
-        pipeline = SimpleNamespace(scene=lambda: scene)
-        result = FrameResult(0, scene.stamp_ns, {}, None, changed, (), scene if as_version else None)
-        self._publisher.publish(frame, result, True, pipeline)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +69,11 @@ def test_a_change_counts_at_once(client: SceneClient, mapper: FakeMapper) -> Non
     mapper.publish(dataclasses.replace(two, map_version=2))
     wait_for(lambda: client.ask(COUNT).answer.map_version == 2, 5, "the next version")
     assert client.ask(COUNT).answer.value == 2
+
+
+def test_it_tells_that_it_is_ready_and_who_answers(client: SceneClient, mapper: FakeMapper) -> None:
+    told = wait_for(lambda: (d := client.diagnostics("answerer")).get("ready") == "true" and d, 5, "diagnostics")
+    assert told["answerer"] == "geometric" and told["message"] == "ready" and told["questions/NOT_READY"]
 
 
 def test_a_client_sees_the_whole_scene(client: SceneClient, mapper: FakeMapper) -> None:
@@ -193,7 +166,7 @@ def test_the_deadline_is_kept_though_the_answer_is_not_there(slow: tuple[NodePro
     with SceneClient(slow[1], scenes=False) as client:
         assert client.wait()
         start = time.monotonic()
-        reply = client.ask("2.0", deadline=Duration(nanosec=300_000_000))
+        reply = client.ask("2.0 stubborn", deadline=Duration(nanosec=300_000_000))
         assert reply.answer.error == ErrorCode.DEADLINE and time.monotonic() - start < 1.9
         wait_for(lambda: client.ask("0").answer.success, 5, "an answer after the late one")
 
@@ -203,17 +176,23 @@ def test_the_action_tells_its_stages_and_can_be_cancelled(slow: tuple[NodeProces
         action = ActionClient(tester.node, AskSceneAction, "ask", result_service_qos_profile=qos.QUESTIONS)
         assert action.wait_for_server(10)
         stages: list[str] = []
+        partials: list[str] = []
+
+        def on_feedback(message) -> None:
+            stages.append(message.feedback.stage)
+            partials.append(message.feedback.partial)
 
         def ask(text: str):
             goal = AskSceneAction.Goal(question=text)
-            sent = action.send_goal_async(goal, feedback_callback=lambda f: stages.append(f.feedback.stage))
+            sent = action.send_goal_async(goal, feedback_callback=on_feedback)
             return wait_for(lambda: sent.done() and sent.result(), 5, "the goal")
 
         handle = ask("0.2")
         result = handle.get_result_async()
         wait_for(result.done, 5, "the result")
         assert (result.result().status, result.result().result.answer) == (4, "0.2")  # succeeded
-        assert stages == ["waiting", "answering"]
+        assert stages[:2] == ["waiting", "reading"] and set(stages[2:]) == {"answering"}
+        assert partials[0] == "" and partials[-1].startswith("x"), "the text so far"
 
         first, second = ask("2.5"), ask("2.5")
         results = [first.get_result_async(), second.get_result_async()]
@@ -225,6 +204,7 @@ def test_the_action_tells_its_stages_and_can_be_cancelled(slow: tuple[NodeProces
         assert (results[1].result().status, results[1].result().result.error_code) == (5, "CANCELLED")
         wait_for(results[0].done, 5, "the other result")
         assert results[0].result().status == 4
+        assert results[0].result().result.value >= 1, "the answerer heard of the cancel"
         action.destroy()
 
 
@@ -240,7 +220,13 @@ def test_it_ends_cleanly_with_questions_under_way(slow: tuple[NodeProcess, str])
 
 @pytest.mark.parametrize(
     ("name", "value", "words"),
-    [("deadline_s", -1.0, "deadline_s = -1.0 is out of range")],
+    [
+        ("deadline_s", -1.0, "deadline_s = -1.0 is out of range"),
+        ("answerer", "transformers", "no model is named: set model to a directory"),
+        ("answerer", "openai", "set server.url"),
+        ("prompt__frames", 1000, "prompt.frames = 1000 is out of range"),
+        ("devise", "cuda", "did you mean 'device'?"),
+    ],
 )
 def test_a_wrong_parameter_keeps_it_from_starting(name: str, value: object, words: str) -> None:
     with NodeProcess(ANSWERER, ros_live.namespace(), **{name: value}) as process:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from s3d_ros.ros.node_parameters import ANSWERER
+
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH = ROOT / "launch" / "s3d.launch.py"
 
@@ -44,3 +46,13 @@ def test_ros_accepts_it() -> None:
         entity.visit(context)
     context.launch_configurations.update(detections="/yolo/detections", color="/camera/color/image_raw")
     assert len(module.make_nodes(context)) == 3
+    context.launch_configurations.update(detections="", answerer="none")
+    assert len(module.make_nodes(context)) == 1
+    context.launch_configurations.update(answerer="transformers", model="/models/a")
+    assert len(module.make_nodes(context)) == 2
+
+
+def test_what_it_tells_the_answerer_are_parameters_of_it() -> None:
+    given = re.search(r"given = (\{.*\})", LAUNCH.read_text())
+    assert given is not None
+    assert set(re.findall(r'"([a-z.]+)": value', given[1])) <= {p.name for p in ANSWERER}

@@ -1,4 +1,4 @@
-"""Small stages: tiles, voxels, grid, heights, markers, prompt, config."""
+"""Small stages: tiles, voxels, grid, heights, markers, config."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,10 @@ from s3d_ros.config import Config, ConfigError
 from s3d_ros.grid import GrowingGrid
 from s3d_ros.heights import Heights
 from s3d_ros.markers import draw, place_in_view, place_on_bev, plate_size, text_height_px
-from s3d_ros.prompt import assign_numbers, parse_objects, plain, token
+from s3d_ros.numbering import Numbering
 from s3d_ros.tiles import TileIndex, block_coordinates, block_keys
+from s3d_ros.timing import Lasted
+from s3d_ros.track import Track
 from s3d_ros.types import Bev, Intrinsics, Marker, OrientedBox, SceneObject
 from s3d_ros.uprightness import parse_up
 from s3d_ros.voxels import NOBODY, OwnedVoxels
@@ -42,6 +44,47 @@ def test_the_tile_index_finds_what_a_brute_force_look_finds():
     seen = (centers[:, 2] > 0) & (centers[:, 2] < 4) & (u > 0) & (u < 639) & (v > 0) & (v < 479)
     assert {tuple(c) for c in coords[seen].tolist()} <= found
     assert len(found) < 4 * seen.sum()
+
+
+def test_the_tile_index_forgets_what_it_is_told_to():
+    coords = np.argwhere(np.ones((10, 3, 3))).astype(np.int32)  # in two tiles
+    index = TileIndex(0.16)
+    index.add(coords)
+    index.remove(coords[coords[:, 0] >= 5])
+    assert {tuple(c) for c in index.all().tolist()} == {tuple(c) for c in coords.tolist() if c[0] < 5}
+    k, T = Intrinsics(640, 480, 525, 525, 319.5, 239.5), np.eye(4)
+    T[:3, 3] = 0, 0, 3
+    assert len(index.in_view(k, T, 9.0)) == len(index) == 45
+    index.add(coords)
+    assert len(index.all()) == len(index) == 90
+    index.remove(coords)
+    assert len(index) == len(index.all()) == len(index.in_view(k, T, 9.0)) == 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 40), min_size=1)), max_size=25))
+def test_numbers_are_those_of_a_dict_and_the_lowest_free_ones(steps):
+    numbering, numbers = Numbering(4), {}  # grows
+    keys = np.stack([np.arange(41) - 20, np.arange(41) % 3, -np.arange(41)], axis=1).astype(np.int32)
+    for is_added, chosen in steps:
+        mine = [k for k in sorted(chosen) if (k in numbers) != is_added]
+        if is_added:
+            free = [n for n in range(100) if n not in numbers.values()][: len(mine)]
+            assert numbering.add(keys[mine]).tolist() == free
+            numbers |= dict(zip(mine, free, strict=True))
+        else:
+            numbering.remove(np.array([numbers.pop(k) for k in mine], np.int64))
+        assert numbering.find(keys).tolist() == [numbers.get(k, -1) for k in range(41)]
+        assert numbering.used.tolist() == sorted(numbers.values()) and len(numbering) == len(numbers)
+        assert {numbers[k]: keys[k].tolist() for k in numbers} == {
+            n: numbering.keys[n].tolist() for n in numbering.used
+        }
+        is_used = np.isin(np.arange(numbering.end), numbering.used)
+        again = Numbering(4)
+        again.restore(numbering.keys, is_used)
+        assert again.find(keys).tolist() == numbering.find(keys).tolist()
+        absent = keys[[k for k in range(41) if k not in numbers]]
+        assert again.add(absent[:3]).tolist() == [n for n in range(100) if n not in numbers.values()][: len(absent[:3])]
 
 
 @settings(max_examples=30, deadline=None)
@@ -78,6 +121,67 @@ def test_votes_fade_and_then_nobody_owns_the_voxel():
     field.fade(voxel)
     assert len(field.fade(voxel)) == 1
     assert field.owners(point)[0] == NOBODY
+
+
+def test_voxels_that_nobody_owns_are_given_back_and_their_numbers_go_to_others():
+    field = OwnedVoxels(1.0, capacity=4)
+    places = np.arange(6, dtype=np.float32)[:, None] + np.full((1, 3), 0.5, np.float32)
+    first, second = Track(1, 0), Track(2, 0)
+    first.add_voxels(field.claim(places[:4], np.full(4, 1, np.int32))[0])
+    field.release(field.find(places[1:3]))
+    assert len(field) == 4, "a frame may still be looked at by these numbers"
+    assert field.give_back() == 2 and field.give_back() == 0
+    assert len(field) == 2 and field.find(places[:4]).tolist() == [0, -1, -1, 3]
+
+    taken, _ = field.claim(places[4:] + np.float32(0.25), np.full(2, 2, np.int32))
+    second.add_voxels(taken)
+    assert sorted(taken.tolist()) == [1, 2] and field.find(places[4:]).tolist() == [1, 2]
+    np.testing.assert_allclose(field.positions(taken), places[4:] + 0.25)  # nothing of what was there before
+    assert field.sights(taken).tolist() == field.support(taken).tolist() == field.counts(taken).tolist() == [1, 1]
+    assert field.owners(places).tolist() == [1, NOBODY, NOBODY, 1, 2, 2]
+    assert first.own_voxels(field).tolist() == [0, 3] and second.own_voxels(field).tolist() == [1, 2]
+
+    first.add_voxels(field.claim(places[1:2], np.array([1], np.int32))[0])  # back again, by another number
+    assert first.own_voxels(field).tolist() == [0, 3, 4] and len(field) == 5
+
+
+def test_a_voxel_that_was_taken_again_is_not_given_back():
+    field = OwnedVoxels(1.0)
+    point = np.full((1, 3), 0.5, np.float32)
+    field.claim(point, np.array([1], np.int32))
+    field.release(field.find(point))
+    field.claim(point, np.array([2], np.int32))
+    assert field.give_back() == 0 and field.owners(point).tolist() == [2]
+    field.release(field.find(point))
+    field.fade(np.array([0]))  # of nobody already
+    assert field.give_back() == 1 and field.fade(np.array([0])).tolist() == [0] and field.give_back() == 0
+
+
+def test_restored_voxels_are_numbered_on_as_if_nothing_had_been():
+    mine, theirs = OwnedVoxels(1.0), OwnedVoxels(1.0)
+    points = np.random.default_rng(0).uniform(0, 6, (200, 3)).astype(np.float32)
+    mine.claim(points[:150], np.repeat([1, 2, 3], 50).astype(np.int32))
+    mine.release(np.flatnonzero(mine.owner == 2))
+    mine.give_back()
+    theirs.restore({name: values.copy() for name, values in mine.state().items()})
+    for field in (mine, theirs):
+        field.claim(points[150:], np.full(50, 4, np.int32))
+    assert mine.find(points).tolist() == theirs.find(points).tolist() and len(mine) == len(theirs)
+    for name, values in mine.state().items():
+        is_owned = mine.state()["owner"] > 0
+        np.testing.assert_array_equal(values[is_owned], theirs.state()[name][is_owned], err_msg=name)
+
+
+def test_times_are_remembered_up_to_a_limit_the_newest_last():
+    lasted = Lasted()
+    assert len(lasted) == 0 and lasted.last().tolist() == []
+    for k in range(3):
+        lasted.append(float(k))
+    assert lasted.last().tolist() == [0, 1, 2] and lasted.last(2).tolist() == [1, 2]
+    for k in range(3, 20_002):
+        lasted.append(float(k))
+    assert len(lasted) == 20_000 and lasted.last().tolist() == list(range(2, 20_002))
+    assert lasted.last(3).tolist() == [19_999, 20_000, 20_001]
 
 
 def test_a_grid_keeps_its_cells_where_they_are_when_it_grows():
@@ -175,29 +279,6 @@ def test_a_marker_is_readable_on_any_background():
         assert image.max() == image.min()  # the input is left alone
         plate = out[38:62, 30:70].astype(int)
         assert plate.max() - plate.min() > 200
-
-
-def test_numbers_are_stable_and_fit_in_three_digits():
-    first = assign_numbers([3, 12, 4000])
-    assert first[3] == 3 and first[12] == 12 and first[4000] <= 999
-    later = assign_numbers([5000, 3, first[4000]], first)
-    assert {k: later[k] for k in first} == first
-    assert len(set(later.values())) == len(later)
-    many = assign_numbers(range(1, 2000))
-    assert len(many) == 999 and set(many.values()) == set(range(1, 1000))
-
-
-def test_objects_are_parsed_back_and_unknown_ones_left_out():
-    numbers = assign_numbers([7, 1234])
-    text = f"It is {token(numbers[1234])}, not <OBJ555> or {token(7)}; again {token(7)}."
-    assert parse_objects(text, numbers) == (1234, 7)
-
-
-@given(st.text(max_size=60))
-def test_a_question_can_name_no_object_and_no_control_token(text):
-    quoted = plain(text + "<|im_start|><OBJ007>")
-    assert parse_objects(quoted, {7: 7}) == ()
-    assert "<|" not in quoted and "|>" not in quoted
 
 
 def test_unknown_and_impossible_config_values_are_named():

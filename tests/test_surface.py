@@ -3,12 +3,16 @@
 import dataclasses
 
 import numpy as np
+import open3d.core as o3c
 from scipy.spatial import cKDTree
 from synthetic import BoxWorld, circle, look_at, room
 
+from s3d_ros.blocks import ATTRIBUTES, Blocks
 from s3d_ros.config import FusionConfig
 from s3d_ros.fusion import Fusion
+from s3d_ros.state import joined
 from s3d_ros.surface import Surface
+from s3d_ros.tiles import block_keys
 from s3d_ros.visibility import EmptySpace
 
 BOX = {"box1": ((1.5, 1.5, 0.0), (2.5, 2.5, 1.0))}
@@ -91,6 +95,117 @@ def test_what_is_hidden_is_not_carved():
     for _ in range(5):
         fusion.carve(empty_of(frame))
     assert len(fusion.extract()[0]) > 0.995 * before
+
+
+def test_blocks_that_carving_empties_are_given_back_and_come_again_with_what_is_there_then():
+    world, bare = BoxWorld(room(**BOX)), BoxWorld(room())
+    fusion, other = Fusion(FusionConfig()), Fusion(FusionConfig())
+    surface = Surface(fusion)
+    for i, T in enumerate(circle(24)):
+        fusion.integrate(world.frame(T, i)[0])
+        other.integrate(bare.frame(T, i)[0])
+    surface.update()
+
+    def box_points() -> np.ndarray:
+        points, _ = surface.all()
+        return points[(np.abs(points - [2, 2, 0.6]) < [0.6, 0.6, 0.45]).all(axis=1)]
+
+    before, many, ends = len(fusion), len(box_points()), fusion._blocks._numbers.end
+    assert many > 1000
+    fusion.watch(True)
+    for i, T in enumerate(circle(24)):
+        frame = bare.frame(T, 24 + i)[0]
+        fusion.integrate(frame)
+        for _ in range(4):
+            fusion.carve(empty_of(frame))
+    surface.update()
+    assert len(box_points()) == 0
+    assert len(fusion) == len(fusion.index) < before - 80
+    assert 0 <= len(fusion) - len(other) < 15, "as if the box had never been, but for some blocks of free space"
+    assert set(surface._extracted) | set(surface._points) <= set(block_keys(fusion.index.all()).tolist())
+    gone = fusion.watch(False)
+    gone = gone[fusion.slots(gone) < 0]
+    assert len(gone) > 80, "who watches is told"
+
+    for i, T in enumerate(circle(24)):
+        fusion.integrate(world.frame(T, 48 + i)[0])
+    surface.update()
+    again = box_points()
+    assert len(again) > 0.9 * many
+    inner = np.abs(again[:, :2] - 2) < 0.45
+    assert np.abs(again[inner.all(axis=1)][:, 2] - 1.0).max() < 0.02, "its top"
+    assert (inner | (np.abs(np.abs(again[:, :2] - 2) - 0.5) < 0.05)).all(), "and its sides"
+    assert fusion._blocks._numbers.end < 1.05 * ends, "in the old blocks' room"
+
+
+def test_a_block_that_noise_opened_goes_and_a_surface_stays():
+    config = FusionConfig()
+    fusion = Fusion(config)
+    world = BoxWorld(room())
+    T = look_at((2, 2, 1.2), (3, 2, 1.2))
+    frame, _ = world.frame(T)
+    depth = frame.depth_m.copy()
+    depth[40:80, 60:100] = 1.0  # nothing is there
+    fusion.integrate(dataclasses.replace(frame, depth_m=depth))
+    for i in range(1, 4):
+        fusion.integrate(world.frame(T, i)[0])
+    fusion.take_dirty()
+    wrong, wall = (fusion.index.coordinates([int(block_keys(np.floor(np.array([p]) / fusion.block_m))[0])])
+                   for p in ((3.0, 2.0, 1.2), (3.95, 2.0, 1.2)))  # fmt: skip
+    assert (fusion.slots(wrong) >= 0).all() and (fusion.slots(wall) >= 0).all()
+    away = look_at((2, 2, 1.2), (1, 2, 1.2))
+    fusion.integrate(world.frame(away, 290)[0])
+    fusion.take_dirty()
+    assert (fusion.slots(wrong) >= 0).all(), "29 s"
+    fusion.integrate(world.frame(away, 305)[0])
+    fusion.take_dirty()
+    assert (fusion.slots(wrong) < 0).all() and (fusion.slots(wall) >= 0).all()
+    assert len(fusion) == len(fusion.index)
+
+
+def test_a_block_that_went_while_it_was_copied_is_not_in_the_copy():
+    fusion = Fusion(FusionConfig())
+    fusion.integrate(BoxWorld(room()).frame(look_at((2, 2, 1), (3, 2, 1)))[0])
+    before = fusion.index.all()
+    first = fusion.state(before)
+    fusion.erase(
+        ((before[:5, None] + np.mgrid[0:1:9j, 0:1:9j, 0:1:9j].reshape(3, -1).T) * fusion.block_m).reshape(-1, 3)
+    )
+    fusion.watch(True)
+    fusion.take_dirty()
+    changed = fusion.watch(False)
+    assert len(changed) >= 5 and (fusion.slots(before[:5]) < 0).all()
+    whole = joined([first, fusion.state(changed)])
+    assert set(block_keys(whole["blocks"]).tolist()) == set(block_keys(fusion.index.all()).tolist())
+    assert len(whole["blocks"]) == len(before) - len(changed)
+
+
+def test_blocks_hold_what_was_put_there_whoever_came_and_went():
+    rng = np.random.default_rng(0)
+    blocks, held = Blocks(0.02, 8, o3c.Device("CPU:0")), {}
+    for _ in range(40):
+        new = rng.integers(0, 12, (rng.integers(1, 300), 3)).astype(np.int32)
+        new = np.unique(new, axis=0)
+        fresh = np.array([tuple(c) not in held for c in new.tolist()])
+        slots = blocks.activate(new)
+        assert (blocks.gather("weight", slots[fresh]) == 0).all(), "a new block has nothing of an old one"
+        for name, width in zip(ATTRIBUTES, (1, 1, 3), strict=True):
+            values = np.ones((len(new), 8, 8, 8, width), np.float32)
+            blocks.scatter(
+                name, slots, values * np.arange(1, len(new) + 1, dtype=np.float32)[:, None, None, None, None]
+            )
+        held |= {tuple(c): k + 1 for k, c in enumerate(new.tolist())}
+        gone = [c for c in held if rng.random() < 0.4]
+        blocks.remove(blocks.find(np.array(gone, np.int32).reshape(-1, 3)))
+        for c in gone:
+            del held[c]
+        assert len(blocks) == len(held)
+        if held:
+            slots = blocks.find(np.array(list(held), np.int32))
+            for name in ATTRIBUTES:
+                found = blocks.gather(name, slots).reshape(len(held), -1)
+                assert (found == np.array(list(held.values()))[:, None]).all()
+    assert blocks.whole().hashmap().size() == len(held)
 
 
 def test_an_empty_frame_is_nothing():

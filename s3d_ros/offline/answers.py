@@ -52,4 +52,5 @@ def answer_json(name: str, answer: Answer) -> dict[str, Any]:
         "answered_by": answer.answered_by,
         "viewpoint": answer.viewpoint,
         "map_version": answer.map_version,
+        "measured": list(answer.measured),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from s3d_ros.types import (
     Bev,
     Frame,
     Instances,
+    Intrinsics,
+    Marker,
+    ObjectState,
     OrientedBox,
     Scene,
     SceneObject,
@@ -26,7 +30,9 @@ from s3d_ros.types import (
 )
 
 CLOUD_IDS = "cloud_ids.npy"
-_NOT_IN_EVERY_RUN = (CLOUD_IDS, "rendered.jsonl")  # those of an older run must not be taken for this one's
+BEV_CELLS = "bev.npz"
+# Those of an older run must not be taken for this one's
+_NOT_IN_EVERY_RUN = (CLOUD_IDS, BEV_CELLS, "rendered.jsonl", "bev.png", "bev.json", "bev_marked.png")
 
 
 class RunError(ValueError):
@@ -40,8 +46,10 @@ class RunWriter:
         """Make the directory. Raises RunError where something else than an older run is in the way."""
         if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "tracks.jsonl").exists())):
             raise RunError(f"{out} exists and is no run; give another --out, or remove it")
-        (out / "frames").mkdir(parents=True, exist_ok=True)
-        for old in (*(out / "frames").glob("*.jpg"), *(out / name for name in _NOT_IN_EVERY_RUN)):
+        for folder in ("frames", "views"):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+        old_pictures = [path for folder in ("frames", "views") for path in (out / folder).glob("*.jpg")]
+        for old in (*old_pictures, *(out / name for name in _NOT_IN_EVERY_RUN)):
             old.unlink(missing_ok=True)
         self.out = out
         self._tracks = open(out / "tracks.jsonl", "w", encoding="utf-8")  # noqa: SIM115 open for the whole run
@@ -76,15 +84,15 @@ class RunWriter:
         self._tracks.close()
         first_ns = first_ns or self._first_ns or 0
         objects = [_object_json(o, first_ns) for o in scene.objects]
-        area = None if math.isnan(scene.floor_area_m2) else round(scene.floor_area_m2, 3)
+        area = None if math.isnan(scene.floor_area_m2) else float(scene.floor_area_m2)
         _write_json(
             self.out / "objects.json",
             {
                 "frame_id": scene.frame_id,
-                "up": _rounded(scene.up, 6),
+                "up": scene.up.tolist(),
                 "map_version": scene.map_version,
                 "room": {"floor_area_m2": area},
-                "robot": None if scene.T_map_robot is None else _rounded(scene.T_map_robot, 6),
+                "robot": None if scene.T_map_robot is None else scene.T_map_robot.tolist(),
                 "robot_is_camera": scene.robot_is_camera,
                 "stamp_ns": scene.stamp_ns,
                 "first_stamp_ns": first_ns,
@@ -99,14 +107,16 @@ class RunWriter:
             write_bev(self.out, scene.bev, scene)
         for view in scene.views:
             write_view(self.out / "frames", view, scene)
+            (self.out / "views" / view_name(view.id)).write_bytes(view.jpeg)
         _write_json(self.out / "views.json", [_view_json(v, first_ns) for v in scene.views])
         _write_json(self.out / "report.json", report)
 
 
 def write_bev(out: Path, bev: Bev, scene: Scene) -> None:
-    """Write ``bev.png``, ``bev.json``, and ``bev_marked.png`` with the objects' numbers."""
+    """Write ``bev.png``, ``bev.json``, ``bev.npz``, and ``bev_marked.png`` with the objects' numbers."""
     cv2.imwrite(str(out / "bev.png"), bev.color[..., ::-1])
     cv2.imwrite(str(out / "bev_marked.png"), draw_bev(bev, scene.objects)[..., ::-1])
+    np.savez_compressed(out / BEV_CELLS, height_m=bev.height_m, occupancy=bev.occupancy)
     height, width = bev.color.shape[:2]
     _write_json(
         out / "bev.json",
@@ -115,10 +125,10 @@ def write_bev(out: Path, bev: Bev, scene: Scene) -> None:
             "origin": list(bev.origin_xy),
             "width": width,
             "height": height,
-            "up": _rounded(scene.up, 6),
-            "T_bev_map": _rounded(bev.T_bev_map, 9),
-            "floor_m": round(bev.floor_m, 4),
-            "ceiling_cut_m": None if math.isinf(bev.ceiling_cut_m) else round(bev.ceiling_cut_m, 4),
+            "up": scene.up.tolist(),
+            "T_bev_map": bev.T_bev_map.tolist(),
+            "floor_m": bev.floor_m,
+            "ceiling_cut_m": None if math.isinf(bev.ceiling_cut_m) else bev.ceiling_cut_m,
         },
     )
 
@@ -167,14 +177,18 @@ def read_ply(path: Path) -> tuple[F32, U8]:
 
 
 def load_scene(run: Path) -> Scene:
-    """Read a run's scene: objects, room and poses, as an answerer needs them. Raises RunError."""
+    """Read a run's scene as it was: what an answerer gets from it is what it would have got live.
+
+    Older runs hold no unmarked view frames and no cells of the BEV; a scene of theirs comes without views and BEV, as
+    does one whose files somebody took away. Raises RunError.
+    """
     path = run / "objects.json"
     try:
         data = json.loads(path.read_text())
         first_ns = int(data.get("first_stamp_ns", 0))
         robot = data.get("robot")
         area = data["room"]["floor_area_m2"]
-        return Scene(
+        scene = Scene(
             map_version=data["map_version"],
             stamp_ns=data.get("stamp_ns", 0),
             frame_id=data["frame_id"],
@@ -185,10 +199,18 @@ def load_scene(run: Path) -> Scene:
             robot_is_camera=data.get("robot_is_camera", True),
             merged={int(old): new for old, new in data.get("merged", {}).items()},
         )
-    except FileNotFoundError:
-        raise RunError(
-            f"{run} is no run: it holds no objects.json. Make one with: s3d replay PATH --out {run}"
-        ) from None
+        path = run / "bev.json"
+        bev = _load_bev(run) if path.exists() and (run / BEV_CELLS).exists() else None
+        path = run / "views.json"
+        listed = json.loads(path.read_text()) if path.exists() else []
+        views = tuple(_view_from(v, run) for v in listed if "picture" in v)
+        return replace(scene, bev=bev, views=views)
+    except FileNotFoundError as error:
+        if path.name == "objects.json":
+            raise RunError(
+                f"{run} is no run: it holds no objects.json. Make one with: s3d replay PATH --out {run}"
+            ) from None
+        raise RunError(f"{error.filename} is missing, though {path} names it; make the run anew") from None
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
@@ -199,6 +221,28 @@ def view_stamps(run: Path) -> list[int]:
         return sorted(int(v["stamp_ns"]) for v in json.loads((run / "views.json").read_text()))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{run} holds no views.json that can be read ({type(error).__name__}: {error})") from error
+
+
+def _load_bev(run: Path) -> Bev:
+    about = json.loads((run / "bev.json").read_text())
+    color = cv2.imread(str(run / "bev.png"), cv2.IMREAD_COLOR)
+    if color is None:
+        raise ValueError("bev.png is missing or damaged")
+    with np.load(run / BEV_CELLS, allow_pickle=False) as cells:
+        height_m, occupancy = cells["height_m"], cells["occupancy"]
+    if not color.shape[:2] == height_m.shape == occupancy.shape:
+        raise ValueError(f"bev.png is {color.shape[:2]}, the cells of {BEV_CELLS} {height_m.shape}, {occupancy.shape}")
+    cut = about["ceiling_cut_m"]
+    return Bev(
+        color=np.ascontiguousarray(color[..., ::-1]),
+        height_m=height_m,
+        occupancy=occupancy,
+        resolution_m=about["resolution_m"],
+        origin_xy=(about["origin"][0], about["origin"][1]),
+        T_bev_map=np.array(about["T_bev_map"], dtype=np.float64),
+        floor_m=about["floor_m"],
+        ceiling_cut_m=math.inf if cut is None else cut,
+    )
 
 
 def track_mask(image: np.ndarray, number: int) -> dict[str, Any]:
@@ -217,14 +261,15 @@ def _object_json(o: SceneObject, first_ns: int) -> dict[str, Any]:
         "id": o.id,
         "aliases": list(o.aliases),
         "label": o.label,
-        "label_scores": {k: round(v, 4) for k, v in o.label_scores.items()},
-        "center": _rounded(o.box.center, 4),
-        "size": _rounded(o.box.size, 4),
-        "axes": _rounded(o.box.axes, 6),
-        "confidence": round(o.confidence, 4),
+        "label_scores": {k: float(v) for k, v in o.label_scores.items()},
+        "state": o.state.name,
+        "center": o.box.center.tolist(),
+        "size": o.box.size.tolist(),
+        "axes": o.box.axes.tolist(),
+        "confidence": float(o.confidence),
         "observations": o.observations,
-        "first_seen_s": round((o.first_seen_ns - first_ns) / 1e9, 6),
-        "last_seen_s": round((o.last_seen_ns - first_ns) / 1e9, 6),
+        "first_seen_s": _seconds(o.first_seen_ns, first_ns),
+        "last_seen_s": _seconds(o.last_seen_ns, first_ns),
     }
 
 
@@ -232,15 +277,29 @@ def _view_json(view: ViewFrame, first_ns: int) -> dict[str, Any]:
     k = view.intrinsics
     return {
         "id": view.id,
+        "revision": view.revision,
         "file": f"frames/{view_name(view.id)}",
+        "picture": f"views/{view_name(view.id)}",
         "stamp_ns": view.stamp_ns,
-        "time_s": round((view.stamp_ns - first_ns) / 1e9, 6),
+        "time_s": _seconds(view.stamp_ns, first_ns),
         "width": k.width,
         "height": k.height,
         "intrinsics": [k.fx, k.fy, k.cx, k.cy],
-        "T_map_camera": _rounded(view.T_map_camera, 6),
-        "markers": [{"id": m.object_id, "u": round(m.u, 1), "v": round(m.v, 1)} for m in view.markers],
+        "T_map_camera": view.T_map_camera.tolist(),
+        "markers": [{"id": m.object_id, "u": float(m.u), "v": float(m.v)} for m in view.markers],
     }
+
+
+def _view_from(v: dict[str, Any], run: Path) -> ViewFrame:
+    return ViewFrame(
+        id=int(v["id"]),
+        revision=int(v["revision"]),
+        stamp_ns=int(v["stamp_ns"]),
+        jpeg=(run / v["picture"]).read_bytes(),
+        intrinsics=Intrinsics(v["width"], v["height"], *v["intrinsics"]),
+        T_map_camera=np.array(v["T_map_camera"], dtype=np.float64),
+        markers=tuple(Marker(int(m["id"]), m["u"], m["v"]) for m in v["markers"]),
+    )
 
 
 def _object_from(o: dict[str, Any], first_ns: int) -> SceneObject:
@@ -251,6 +310,7 @@ def _object_from(o: dict[str, Any], first_ns: int) -> SceneObject:
         box=box,
         label_scores=o["label_scores"],
         aliases=tuple(o["aliases"]),
+        state=ObjectState[o.get("state", "CONFIRMED")],
         confidence=o["confidence"],
         first_seen_ns=first_ns + round(o["first_seen_s"] * 1e9),
         last_seen_ns=first_ns + round(o["last_seen_s"] * 1e9),
@@ -258,8 +318,9 @@ def _object_from(o: dict[str, Any], first_ns: int) -> SceneObject:
     )
 
 
-def _rounded(values: np.ndarray, digits: int) -> Any:
-    return np.round(values, digits).tolist()
+def _seconds(stamp_ns: int, first_ns: int) -> float:
+    """Return seconds that tell the nanosecond again."""
+    return round((stamp_ns - first_ns) / 1e9, 9)
 
 
 def _write_json(path: Path, data: Any) -> None:

@@ -35,8 +35,14 @@ def config_yaml() -> str:
             lines.append("  " + _line(item.name, getattr(part, item.name), item.metadata))
     for node, own in (("mapper", MAPPER), ("answerer", ANSWERER), ("detections_converter", CONVERTER)):
         lines += ["", f"/**/{node}:", "  ros__parameters:"]
+        opened = ""
         for p in own:
-            lines.append(_line(p.name, p.default, {"doc": p.doc, "options": p.options, "range": (p.low, p.high)}))
+            group, _, name = p.name.rpartition(".")
+            if group != opened:
+                lines.append(f"    {group}:")
+                opened = group
+            line = _line(name, p.default, {"doc": p.doc, "options": p.options, "range": (p.low, p.high)})
+            lines.append("  " * bool(group) + line)
     return HEAD + "\n".join(lines) + "\n"
 
 

@@ -1,6 +1,17 @@
 """The nodes' own parameters; the pipeline's come from ``config.py``. ``config/s3d.yaml`` shows them all."""
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from s3d_ros.answer.settings import AnswererConfig
 from s3d_ros.ros.params import NodeParameter
+
+
+def _of(name: str, value: Any, metadata: Mapping[str, Any]) -> NodeParameter:
+    low, high = metadata.get("range", (-math.inf, math.inf))
+    return NodeParameter(name, value, metadata["doc"], low, high, metadata.get("options", ()))
+
 
 MAPPER = (
     NodeParameter("image_transport", "raw", "of colour and depth", options=("raw", "compressed")),
@@ -21,6 +32,8 @@ MAPPER = (
 ANSWERER = (
     NodeParameter("max_waiting", 32, "questions that wait at most; more get the error BUSY", 1, 1000),
     NodeParameter("deadline_s", 30.0, "for questions that bring none", 0.05, 3600),
+    NodeParameter("workers", 8, "questions that are in work at the same time", 1, 256),
+    *(_of(*setting) for setting in AnswererConfig().flat()),
 )
 
 CONVERTER = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from nav_msgs.msg import OccupancyGrid
 from sensor_msgs.msg import Image
@@ -35,9 +35,13 @@ class Version:
 
 
 class SceneReceiver:
-    """Collects messages; ``scene()`` is the newest that is complete. Safe to use from several threads."""
+    """Collects messages; ``scene()`` is the newest that is complete. Safe to use from several threads.
 
-    def __init__(self) -> None:
+    on_version: called when another version is complete; it must not keep the caller.
+    """
+
+    def __init__(self, on_version: Callable[[], None] = lambda: None) -> None:
+        self._on_version = on_version
         self._lock = threading.Lock()
         self._waiting: deque[Version] = deque(maxlen=MAX_WAITING)
         self._current: Version | None = None
@@ -144,6 +148,7 @@ class SceneReceiver:
             self.map_id = version.map_id
             self._changes = {k: c for k, c in self._changes.items() if c[0] > version.sent_ns}
             self._forget(version)
+            self._on_version()
             return
 
     def _forget(self, version: Version) -> None:

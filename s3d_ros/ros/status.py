@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import resource
 import time
 from collections import Counter
@@ -13,6 +12,7 @@ import numpy as np
 from s3d_ros.drops import DROPS, NOTES
 from s3d_ros.messages import Role
 from s3d_ros.ros.mapping_worker import LATE, MappingWorker
+from s3d_ros.timing import Lasted
 
 WARN_EVERY_S = 10.0
 GRACE_S = 5.0  # for cameras to start
@@ -117,11 +117,11 @@ class Status:
         return True
 
 
-def _times(seconds: Mapping[str, object]) -> dict[str, str]:
+def _times(seconds: Mapping[str, Lasted]) -> dict[str, str]:
     out = {}
     for stage, values in list(seconds.items()):
-        recent = list(itertools.islice(reversed(values), RECENT))  # type: ignore[call-overload]
-        if recent:
+        recent = values.last(RECENT)
+        if len(recent):
             out[f"ms/{stage}"] = f"{np.median(recent) * 1e3:.1f} (p95 {np.percentile(recent, 95) * 1e3:.1f})"
     return out
 

@@ -41,7 +41,10 @@ def count_all(asked: Asked) -> Answer | None:
 
 
 def exists(asked: Asked) -> Answer | None:
-    """Say whether the map holds any of a category; of several joined by "and", whether it holds all."""
+    """Say whether the map holds any of a category; of several joined by "and", whether it holds all.
+
+    ``facts["lacking"]``: the words for which it holds nothing.
+    """
     slots = asked.parsed.slots
     if len(slots) > 1 and slots not in asked.parsed.groups:
         return None
@@ -59,7 +62,7 @@ def exists(asked: Asked) -> Answer | None:
     held = f"the map holds {names_of(found)}" if found else ""
     lacks = f"the map holds no {' and no '.join(missing)} so far" if missing else ""
     text = f"{'Yes' if yes else 'No'}, {' and '.join(t for t in (held, lacks) if t)}."
-    return asked.reply(text, found, choice=yes_no(asked, yes))
+    return asked.reply(text, found, choice=yes_no(asked, yes), lacking=tuple(missing))
 
 
 def yes_no(asked: Asked, yes: bool) -> str:

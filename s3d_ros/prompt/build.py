@@ -1,0 +1,313 @@
+"""Scene and question become a chat: system text, marked view frames, marked bird's-eye view, question.
+
+After Qi et al., "GPT4Scene: Understand 3D Scenes from Videos with Vision-Language Models" (ICLR 2026). What all
+questions about a scene share comes first, and of that what changed last comes last, so that a model that keeps what it
+has read has little to read anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from s3d_ros.chat import Chat, ChatError, ChatImage, Part, Turn
+from s3d_ros.prompt.config import PromptConfig
+from s3d_ros.prompt.frames import Drawn, FrameOrder, draw_frame, frame_key, least_telling_first, marks_of
+from s3d_ros.prompt.numbers import Numbering, Numbers, present
+from s3d_ros.prompt.overview import Overview, around, draw_overview, whole
+from s3d_ros.prompt.situation import Stand, in_words, stand_of
+from s3d_ros.prompt.tasks import Kind, kind_of
+from s3d_ros.prompt.text import Said, for_model, labels_named, objects_of, plain, said
+from s3d_ros.prompt.wording import SYSTEM, wording
+from s3d_ros.types import ErrorCode, Question, Scene, SceneObject, ViewFrame
+
+_TURN_TOKENS = 16  # what a chat template puts around a turn, and
+_IMAGE_TOKENS = 4  # around an image; generously
+_AT_LENGTH = re.compile(r"\W*(?:please )?(?:describe|explain|tell|why|how (?:do|can|would))\b", re.IGNORECASE)
+Talk = Sequence[tuple[Said, Said]]  # earlier questions and their answers
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much fits. tokens: of the prompt. count: tokens of a part."""
+
+    tokens: int
+    count: Callable[[Part], int]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question as it was understood. question: plain, with objects by ID. options: (letter, text) each.
+
+    given_situation: it brought its own place to stand at.
+    """
+
+    kind: Kind
+    question: Said
+    options: tuple[tuple[str, str], ...]
+    given_situation: bool = False
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A chat, and what is needed to read its reply. views: IDs of the view frames in it, as ordered; bev: likewise."""
+
+    chat: Chat
+    asked: Asked
+    numbering: Numbering
+    objects: dict[int, SceneObject]
+    views: tuple[int, ...]
+    bev: Overview | None
+
+
+@dataclass(frozen=True)
+class _Frame:
+    view: ViewFrame
+    caption: str
+    image: ChatImage
+
+
+class Prompter:
+    """Makes prompts of one map. Remembers its numbers, the order of its frames, and what it drew. Thread-safe."""
+
+    def __init__(self, config: PromptConfig | None = None) -> None:
+        self.config = config or PromptConfig()
+        self.drawn = Drawn(2 * self.config.frames + 16)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the map: another one has other numbers."""
+        self._numbers = Numbers()
+        self._order = FrameOrder()
+        self._first_ns: int | None = None
+        self._last_whole: tuple[tuple[Any, ...], Overview | None] | None = None
+
+    def shared(self, scene: Scene, budget: Budget | None = None) -> Chat:
+        """Return a chat of only what the questions about a scene share, to be read ahead."""
+        numbering = self._numbers.of(scene)
+        view = self._whole(scene, numbering)
+        tail = None if view is None else self._bev_parts(view, numbering)
+        frames = self._frames(scene, numbering, budget, tail or self._reserved(scene, numbering), 0)
+        parts = self._shared_parts(frames, tail)
+        return Chat(SYSTEM[self.config.wording], (Turn("user", parts),), len(parts))
+
+    def build(
+        self,
+        question: Question,
+        scene: Scene,
+        *,
+        options: Sequence[tuple[str, str]] = (),
+        measured: Sequence[str] = (),
+        instructions: str = "",
+        talk: Talk = (),
+        after: Sequence[Turn] = (),
+        budget: Budget | None = None,
+        variant: int = 0,
+    ) -> Prompt:
+        """Make the prompt for a question.
+
+        measured: facts of the map, a line each, objects as "#12". instructions: how to use tools, trusted text.
+        talk: of the same conversation; its oldest parts are left out where it is too long. after: turns that follow
+        the question. budget: the least telling view frames are left out until all fits. variant: of the wording.
+        Raises ChatError where even the question and the bird's-eye view don't fit.
+        """
+        objects = {o.id: o for o in present(scene)}
+        resolved = self._numbers.of(scene).resolved
+        asked = _understood(question, objects, resolved, options)
+        told = [said(line, objects, resolved) for line in measured]
+        named = [*asked.kind.objects, *(i for words in told for i in objects_of(words))]
+        spoken = [i for pair in reversed(talk) for words in pair for i in objects_of(words)]
+        place = stand_of(question, scene)
+        stand = place if asked.kind.situated else None
+        called = labels_named("".join(p for p in asked.question if isinstance(p, str)), list(objects.values()))
+        labelled = _nearest_first(called, objects, asked.kind.objects, place)[: self.config.bev_markers]
+        numbering = self._numbers.of(scene, [*named, *spoken, *labelled])
+
+        shared_bev = self._whole(scene, numbering)
+        wanted = [*named, *labelled]
+        marked = set() if shared_bev is None else {o.id for o in shared_bev.marked}
+        own_bev = None
+        if stand is not None or not set(wanted) <= marked or shared_bev is None:
+            near = None if wanted or stand else place  # not drawn, but what is about it is shown
+            own_bev = around(scene, numbering, self.config, wanted, stand, near)
+        bev = own_bev or shared_bev
+        bev_parts = () if bev is None else self._bev_parts(bev, numbering)
+        text = self._question_text(asked, scene, numbering, stand, bev, told, instructions, variant)
+
+        tail: tuple[Part, ...] = (*(bev_parts if own_bev is not None else ()), text)
+        spent = 0 if budget is None else self._spent((text, *(p for t in after for p in t.parts)), budget, len(after))
+        frames = self._frames(scene, numbering, budget, bev_parts, spent)
+        shared_parts = self._shared_parts(frames, bev_parts if own_bev is None else None)
+        turns = [(for_model(q, numbering), for_model(a, numbering)) for q, a in talk]
+        if budget is not None:
+            turns = self._fitting(turns, budget, spent + self._spent((*shared_parts, *tail[:-1]), budget, 1))
+        chat = Chat(SYSTEM[self.config.wording], _turns(shared_parts, turns, tail, after), len(shared_parts))
+        return Prompt(chat, asked, numbering, objects, tuple(f.view.id for f in frames), bev)
+
+    def _frames(
+        self, scene: Scene, numbering: Numbering, budget: Budget | None, bev_parts: Sequence[Part], spent: int
+    ) -> list[_Frame]:
+        """Return the frames that fit, in order of change. The same for every question of ordinary length."""
+        config = self.config
+        kept = set(range(len(scene.views)))
+        if len(kept) > config.frames:
+            kept -= set(least_telling_first(scene.views, numbering)[: len(kept) - config.frames])
+        if self._first_ns is None and scene.views:
+            seen = [o.first_seen_ns for o in scene.objects if o.first_seen_ns > 0]
+            self._first_ns = min([v.stamp_ns for v in scene.views] + seen)
+        made = {i: self._frame(scene.views[i], numbering) for i in kept}
+        if budget is not None:
+            reserve = max(spent, min(config.question_tokens, budget.tokens // 4))
+            room = budget.tokens - self._spent((SYSTEM[config.wording], *bev_parts), budget, 2) - reserve
+            if room < 0:
+                long = spent > budget.tokens // 2
+                raise ChatError(
+                    ErrorCode.BAD_QUESTION if long else ErrorCode.MODEL_FAILED,
+                    f"the question and the bird's-eye view take {budget.tokens - room} tokens and {budget.tokens} fit: "
+                    + ("ask shorter" if long else "make prompt.bev_px smaller, or give the model a longer context"),
+                )
+            cost = {i: self._spent((f.caption, f.image) if config.captions else (f.image,), budget, 0)
+                    for i, f in made.items()}  # fmt: skip
+            if sum(cost.values()) > room:
+                for i in least_telling_first(scene.views, numbering):
+                    kept.discard(i)
+                    if sum(cost[k] for k in kept) <= room:
+                        break
+        by_time = sorted(kept, key=lambda i: (scene.views[i].stamp_ns, scene.views[i].id))
+        order = self._order.sort([made[i].image.key for i in by_time])
+        return [made[by_time[i]] for i in order]
+
+    def _whole(self, scene: Scene, numbering: Numbering) -> Overview | None:
+        """Return the view of all that is known; the last one again where nothing that it shows is another."""
+        key = (scene.bev, scene.objects, [(v.id, v.revision) for v in scene.views], dict(numbering.number_of))
+        last = self._last_whole
+        if (
+            last is not None
+            and last[0][0] is key[0]
+            and len(last[0][1]) == len(key[1])
+            and all(a is b for a, b in zip(last[0][1], key[1], strict=True))
+            and last[0][2:] == key[2:]
+        ):
+            return last[1]
+        view = whole(scene, numbering, self.config)
+        self._last_whole = key, view
+        return view
+
+    def _frame(self, view: ViewFrame, numbering: Numbering) -> _Frame:
+        marks = marks_of(view, numbering)
+        image = self.drawn.get(
+            frame_key(view, marks, numbering, self.config),
+            lambda: draw_frame(view, marks, numbering.number_of, self.config),
+        )
+        seconds = (view.stamp_ns - (self._first_ns or 0)) / 1e9
+        return _Frame(view, f"Frame {view.id}, {seconds:.1f} s:", image)
+
+    def _bev_parts(self, view: Overview, numbering: Numbering) -> tuple[Part, ...]:
+        image = self.drawn.get(view.key, lambda: draw_overview(view, numbering, self.config))
+        what = "Bird's-eye view of the whole scene" if view.whole else "Bird's-eye view of a part of the scene"
+        if view.stand is not None:
+            mark = "arrow is where I stand and look" if view.stand.heading is not None else "square is where I stand"
+            what += f"; the magenta {mark}"
+        return (f"{what}:", image) if self.config.captions or view.stand is not None else (image,)
+
+    def _reserved(self, scene: Scene, numbering: Numbering) -> tuple[Part, ...]:
+        """Return a bird's-eye view such as questions bring themselves, where they share none."""
+        view = around(scene, numbering, self.config, (), None)
+        return () if view is None else self._bev_parts(view, numbering)
+
+    def _shared_parts(self, frames: Sequence[_Frame], bev_parts: Sequence[Part] | None) -> tuple[Part, ...]:
+        parts: list[Part] = []
+        for frame in frames:
+            parts += [frame.caption, frame.image] if self.config.captions else [frame.image]
+        return (*parts, *(bev_parts or ()))
+
+    def _question_text(
+        self, asked: Asked, scene: Scene, numbering: Numbering, stand: Stand | None, bev: Overview | None,
+        told: Sequence[Said], instructions: str, variant: int,
+    ) -> str:  # fmt: skip
+        question = " ".join(for_model(asked.question, numbering).split())
+        situation = ""
+        if stand is not None:
+            drawn = bev is not None and bev.stand is not None
+            situation = in_words(stand, scene, numbering, present(scene), drawn)
+        about = next((t for t in map(numbering.token_of, asked.kind.objects) if t), "the object")
+        lines = []
+        if told:
+            lines += ["Measured in the map:", *(f"- {for_model(words, numbering)}" for words in told)]
+        if instructions:
+            lines.append(instructions)
+        text = wording(
+            self.config.wording,
+            asked.kind.task,
+            question=question,
+            situation=situation,
+            description=description(question),
+            object_token=about,
+            options=asked.options,
+            at_length=_AT_LENGTH.match(question) is not None,
+            variant=variant,
+        )
+        lines.append(text)
+        return "\n".join(lines)
+
+    def _spent(self, parts: Sequence[Part], budget: Budget, turns: int) -> int:
+        images = sum(isinstance(p, ChatImage) for p in parts)
+        return sum(budget.count(p) for p in parts) + _IMAGE_TOKENS * images + _TURN_TOKENS * turns
+
+    def _fitting(self, turns: list[tuple[str, str]], budget: Budget, spent: int) -> list[tuple[str, str]]:
+        room = budget.tokens - spent - self._spent((SYSTEM[self.config.wording],), budget, 2)
+        cost = [self._spent(pair, budget, 2) for pair in turns]
+        while turns and sum(cost) > room:
+            turns, cost = turns[1:], cost[1:]
+        return turns
+
+
+def _understood(
+    question: Question,
+    objects: Mapping[int, SceneObject],
+    resolved: Mapping[int, int],
+    options: Sequence[tuple[str, str]],
+) -> Asked:
+    words = said(question.text, objects, resolved)
+    choices = tuple((letter, " ".join(plain(text).split())) for letter, text in options)
+    return Asked(kind_of(question, words), words, choices, question.situation is not None)
+
+
+def _nearest_first(
+    ids: Sequence[int], objects: Mapping[int, SceneObject], named: Sequence[int], place: Stand | None
+) -> list[int]:
+    """Sort objects by how far they are from those that a question names, else from the asker, else by ID."""
+    there = [objects[i].box.center for i in named] or ([] if place is None else [place.position])
+    if not ids or not there:
+        return sorted(ids)
+    at = np.reshape([objects[i].box.center for i in ids], (-1, 1, 3))
+    away = np.linalg.norm(at - np.reshape(there, (1, -1, 3)), axis=2).min(axis=1)
+    return [ids[i] for i in np.lexsort((ids, np.round(away, 2)))]
+
+
+def description(question: str) -> str:
+    """Return what a grounding question looks for: "Which object is the red mug?" -> "the red mug"."""
+    text = question.strip().rstrip("?.! ")
+    text = re.sub(r"^(?:please\s+)?(?:can|could|would|will) you\s+(?:please\s+)?", "", text, flags=re.IGNORECASE)
+    text = re.sub(
+        r"^(?:please\s+)?(?:(?:which|what) (?:objects?|things?|items?|ones?) (?:is|are|matche?s?|fits?|shows?)"
+        r"|(?:find|locate|identify|select|point (?:out|to)|show(?: me)?|highlight|list|name)(?: all| every| each)?"
+        r"|(?:what is|give me|tell me) the (?:id|number) of|are there any|is there any)\s+(?:of )?",
+        "", text, flags=re.IGNORECASE,
+    )  # fmt: skip
+    return text or question
+
+
+def _turns(
+    shared: tuple[Part, ...], talk: Sequence[tuple[str, str]], tail: tuple[Part, ...], after: Sequence[Turn]
+) -> tuple[Turn, ...]:
+    out: list[Turn] = []
+    first = shared
+    for question, reply in talk:
+        out += [Turn("user", (*first, question)), Turn("assistant", (reply,))]
+        first = ()
+    return (*out, Turn("user", (*first, *tail)), *after)

@@ -1,0 +1,87 @@
+"""The words around the images and the question.
+
+zero-shot: for a model that never saw such images, all is explained. fine-tuned: as Chat-Scene and GPT4Scene word their
+five tasks, short, and always alike; further wordings, which training chooses among, go behind the first of each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from s3d_ros.prompt.tasks import Task
+
+ZERO_SHOT, FINE_TUNED = "zero-shot", "fine-tuned"
+
+SYSTEM: Mapping[str, str] = {
+    ZERO_SHOT: (
+        "You are the eyes and the memory of a robot. You get frames of a video that its camera took of one indoor "
+        "scene, oldest change first, and a bird's-eye view of the scene, seen from above. White numbers on dark "
+        "plates mark objects: the same number is the same object in all images. In text, the object with number 12 "
+        "is written <OBJ012>, always with three digits. Answer from the images and from what was measured; never "
+        "name a number that no image shows. If the images don't tell, say so."
+    ),
+    FINE_TUNED: (
+        "The images are frames of a video of one indoor scene and its bird's-eye view. The same number marks the same "
+        "object in all of them; the object with number 12 is written <OBJ012>."
+    ),
+}
+SHORT = "Answer the question using a single word or phrase."
+LETTER = "Answer with the option's letter from the given choices directly."
+
+# {question}, {situation}: as said; {description}: what is looked for; {object}: <OBJ012>.
+WORDINGS: Mapping[str, Mapping[Task, Sequence[str]]] = {
+    FINE_TUNED: {
+        Task.QUESTION: ("{question} {how}",),
+        Task.SITUATED: ("{situation} {question} {how}",),
+        Task.CAPTION: ("Describe how {object} looks, and then where it is among the other objects of the scene.",),
+        Task.GROUND_ONE: ('What is the ID of the object that matches the description "{description}"?',),
+        Task.GROUND_MANY: ('Are there any objects that match the description "{description}"? If so, list their IDs.',),
+    },
+    ZERO_SHOT: {
+        Task.QUESTION: ("{question}\n{how}",),
+        Task.SITUATED: ("{situation}\n{question}\n{how}",),
+        Task.CAPTION: (
+            "{situation}\n{question}\nIn one or two sentences, say how {object} looks, and then where it is among the "
+            "other objects. Write the objects you mean like <OBJ012>.",
+        ),
+        Task.GROUND_ONE: (
+            "{situation}\n{question}\nReply with the one marked object that fits best, written like <OBJ012>, and "
+            "nothing else. If there is none, reply: No.",
+        ),
+        Task.GROUND_MANY: (
+            "{situation}\n{question}\nReply with all marked objects that fit, like: Yes. <OBJ001> and <OBJ002>. "
+            "If there are none, reply: No.",
+        ),
+    },
+}
+_FREE = "Answer in a few words; give a number with its unit. Where you mean a marked object, write it like <OBJ012>."
+_AT_LENGTH = "Answer in one to three sentences. Where you mean a marked object, write it like <OBJ012>."
+
+
+def wording(
+    style: str,
+    task: Task,
+    *,
+    question: str,
+    situation: str = "",
+    description: str = "",
+    object_token: str = "",
+    options: Sequence[tuple[str, str]] = (),
+    at_length: bool = False,
+    variant: int = 0,
+) -> str:
+    """Return the text that ends a prompt. options: (letter, text) each. variant: which of the task's wordings."""
+    if options:
+        question = "\n".join([question, *(f"{letter}. {text}" for letter, text in options)])
+    how = LETTER if options else SHORT
+    if style == ZERO_SHOT and not options:
+        how = _AT_LENGTH if at_length else _FREE
+    choices = WORDINGS[style][task]
+    text = choices[variant % len(choices)]
+    if options:
+        text = text.replace(" {how}", "\n{how}")
+    values = {
+        "question": question, "situation": situation, "description": description, "object": object_token, "how": how,
+    }  # fmt: skip
+    return re.sub(r"\{(\w+)\}", lambda slot: values[slot[1]], text).strip()  # once: "{how}" in a question is text

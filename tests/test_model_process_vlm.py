@@ -1,0 +1,88 @@
+"""The model's process with the real engine and a tiny model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from tiny_vlm import make_tiny
+
+from s3d_ros.answer.model_problems import Problem
+from s3d_ros.answer.transformers_chat import TransformersChat
+from s3d_ros.chat import Chat, ChatImage, Turn
+from s3d_ros.vlm.config import ModelConfig
+
+LONG = "where is the chair " * 2000  # seconds to read, even for a tiny model
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransformersChat]:
+    patch = pytest.MonkeyPatch()
+    patch.setenv("HF_HUB_OFFLINE", "1")
+    patch.setenv("OMP_NUM_THREADS", "1")
+    made = TransformersChat(ModelConfig(str(make_tiny("qwen2_5_vl", tmp_path_factory.mktemp("tiny"))), device="cpu"))
+    wait_for(lambda: not made.missing())
+    yield made
+    made.close()
+    patch.undo()
+
+
+def asked(*parts: str | ChatImage, shared: int = 0) -> Chat:
+    return Chat("You see.", (Turn("user", parts),), shared)
+
+
+def test_pictures_and_text_reach_the_model_and_are_reused(chat: TransformersChat) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 96, 128, 3), dtype=np.uint8)
+    scene = [ChatImage(f"picture {k}", p) for k, p in enumerate(pixels)]
+    first = chat.ask(asked(*scene, "left?", shared=3), 8)
+    second = chat.ask(asked(*scene, "right?", shared=3), 8)
+    assert first.reused_tokens == 0 and second.reused_tokens > 3 * 10
+    assert chat.count_tokens(scene[0]) * 3 < first.prompt_tokens
+
+
+def test_cancelled_while_it_reads_it_stops_reading(chat: TransformersChat) -> None:
+    cancelled = threading.Event()
+    timer = threading.Timer(0.2, cancelled.set)
+    timer.start()
+    reply = chat.ask(asked(LONG, "why?", shared=1), 4, cancelled=cancelled)
+    assert reply.stopped == "cancelled" and reply.text == ""
+    wait_for(lambda: chat.status()["in_work"] == "0", 10)
+    assert chat.ask(asked("later"), 4).new_tokens > 0
+    assert chat.status()["restarts"] == "0"
+
+
+def test_a_question_does_not_wait_for_a_scene_that_is_read_ahead(chat: TransformersChat) -> None:
+    scene = asked("ahead " + LONG, "why?", shared=1)
+    chat.warm(scene)
+    time.sleep(0.2)
+    assert chat.ask(asked("quick"), 2).new_tokens > 0
+    reply = chat.ask(scene, 2)
+    assert reply.reused_tokens > 0, "what was read of it before and after the question is not read again"
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "is_broken"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "ran out of memory", False),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] . DefaultCPUAllocator: can't allocate memory"), "memory", False),
+        (torch.AcceleratorError("CUDA error: device-side assert triggered"), "device-side assert", True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "illegal memory access", True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "CUDNN_STATUS", True),
+        (RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"), "size of tensor", False),
+    ],
+)
+def test_torchs_errors_are_told_apart(error: Exception, words: str, is_broken: bool) -> None:
+    problem = Problem.of(error)
+    assert words in problem.text and problem.is_broken == is_broken
+    assert problem.is_odd == ("size of tensor" in words)
