@@ -77,6 +77,18 @@ def exact(prediction: str, answers: tuple[str, ...]) -> bool:
     return bool(prediction.strip()) and prediction in answers
 
 
+def exact_first(prediction: str, answers: tuple[str, ...]) -> bool:
+    """Say whether the first answer that holds a prediction, or that it holds, is exactly the prediction.
+
+    So LEO's code finds exact matches, and misses one that comes after an answer that merely contains it.
+
+    >>> exact_first("brown", ("dark brown", "brown")), exact("brown", ("dark brown", "brown"))
+    (False, True)
+    """
+    holding = (a for a in answers if contained(prediction, (a,)))
+    return next(holding, None) == prediction if prediction.strip() else False
+
+
 def contained(prediction: str, answers: tuple[str, ...]) -> bool:
     """Say whether, white space left out, a prediction is within an answer or an answer within it; never if empty."""
     said = squeezed(prediction)

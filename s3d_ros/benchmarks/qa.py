@@ -9,7 +9,7 @@ import numpy as np
 from s3d_ros.benchmarks.annotations import SQA3D_TYPES, QaItem
 from s3d_ros.benchmarks.bootstrap import mean_metric
 from s3d_ros.benchmarks.captions import CAPTION_NAMES, caption_metrics, caption_statistics
-from s3d_ros.benchmarks.cleaning import Normalisation, clean, contained, exact, without_stop
+from s3d_ros.benchmarks.cleaning import Normalisation, clean, contained, exact, exact_first, without_stop
 from s3d_ros.benchmarks.java import JavaMissing, ptb_tokens
 from s3d_ros.benchmarks.predictions import Prediction
 from s3d_ros.benchmarks.scored import Scored, ScoreSettings, by_kind
@@ -42,6 +42,9 @@ def score_scanqa(items: Sequence[QaItem], predictions: Sequence[Prediction | Non
     if preset is not Normalisation.official:
         refined = [e or contained(s, a) for e, s, a in zip(em, said, answers, strict=True)]
         metrics["EM-R@1"] = mean_metric(100.0 * np.array(refined, dtype=bool))
+    if preset is Normalisation.leo:
+        first = [exact_first(s, a) for s, a in zip(said, answers, strict=True)]
+        metrics["EM@1, as LEO's code"] = mean_metric(100.0 * np.array(first))
     kinds, count = by_kind("EM@1", em, [item.kind for item in items], _CLASSES)
     points, not_computed, tokeniser = em / 100, {}, "none: texts are split at white space"
     try:
