@@ -1,4 +1,4 @@
-"""A judge behind an OpenAI-compatible server: what it is asked, what becomes of its marks, and that it is not asked twice."""
+"""A judge behind an OpenAI-compatible server: what it is asked, what its marks make; no answer is asked for twice."""
 
 from __future__ import annotations
 

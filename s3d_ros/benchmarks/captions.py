@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from s3d_ros.benchmarks.bootstrap import Metric, mean_metric
 from s3d_ros.benchmarks.java import JavaMissing, meteor_scores, meteor_statistics
-from s3d_ros.types import F64, Bools
+from s3d_ros.types import F64
 
 _TINY, _SMALL = 1e-15, 1e-9  # of pycocoevalcap's BLEU: no match at all is still a number
 CAPTION_NAMES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
@@ -32,21 +32,6 @@ class CaptionStatistics:
     cider: F64
     meteor: F64 | None
     no_meteor: str = ""
-
-    def where(self, first: Bools, other: CaptionStatistics) -> CaptionStatistics:
-        """Take the items of this where ``first``, those of another elsewhere."""
-
-        def chosen(a: F64, b: F64) -> F64:
-            return np.where(first.reshape(-1, *[1] * (a.ndim - 1)), a, b)
-
-        meteor = None if self.meteor is None or other.meteor is None else chosen(self.meteor, other.meteor)
-        return replace(
-            self,
-            bleu=chosen(self.bleu, other.bleu),
-            rouge=chosen(self.rouge, other.rouge),
-            cider=chosen(self.cider, other.cider),
-            meteor=meteor,
-        )
 
 
 def caption_statistics(

@@ -2,7 +2,8 @@
 
 pycocoevalcap's own wrappers go on silently when Java fails, and a caption of white space alone makes its tokeniser drop
 a line, so that all captions after it are compared with the wrong references. Here only texts that hold something are
-sent, the lines that come back are counted, and a known sentence goes first and last.
+sent, the lines that come back are counted, and a known sentence goes first and last. The tokeniser also looks across
+the line's end ("No." before a line that begins with a digit stays "no."): a plain word stands between any two texts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _LIMIT_S = 1800.0
 # What pycocoevalcap takes out after tokenising
 _PUNCTUATION = frozenset("'' ' `` ` -LRB- -RRB- -LCB- -RCB- . ? ! , : - -- ... ;".split())
 _KNOWN, _KNOWN_TOKENS = "The robot's Box (2.5 m wide) isn't red.", "the robot 's box -lrb- 2.5 m wide -rrb- is n't red"
+_BETWEEN = "x"
 METEOR_NUMBERS = 23
 
 
@@ -55,7 +57,7 @@ def ptb_tokens(texts: Sequence[str]) -> list[str]:
     """
     flat = [" ".join(text.split()) for text in texts]  # a line break would make two of one
     sent = list(dict.fromkeys(text for text in flat if text))
-    lines = [_KNOWN, *sent, _KNOWN]
+    lines = [line for text in (_KNOWN, *sent, _KNOWN) for line in (text, _BETWEEN)]
     jar = _package() / "tokenizer" / "stanford-corenlp-3.4.1.jar"
     output = _java(
         [
@@ -65,10 +67,12 @@ def ptb_tokens(texts: Sequence[str]) -> list[str]:
         lines,
     )  # fmt: skip
     made = [" ".join(w for w in line.split(" ") if w and w not in _PUNCTUATION) for line in output]
-    if len(made) != len(lines) or made[0] != _KNOWN_TOKENS or made[-1] != _KNOWN_TOKENS:
+    made, between = made[::2], made[1::2]
+    right = set(between) <= {_BETWEEN} and len(output) == len(lines)
+    if not right or made[0] != _KNOWN_TOKENS or made[-1] != _KNOWN_TOKENS:
         raise BenchmarkError(
-            f"the PTB tokeniser did not run as it should: {len(lines)} lines went in, {len(made)} came back, the first "
-            f"{made[0] if made else ''!r} where {_KNOWN_TOKENS!r} is right; no caption metric can be trusted"
+            f"the PTB tokeniser did not run as it should: {len(lines)} lines went in, {len(output)} came back, the "
+            f"first {made[0] if made else ''!r} where {_KNOWN_TOKENS!r} is right; no caption metric can be trusted"
         )
     of = dict(zip(sent, made[1:-1], strict=True))
     lost = [text for text, tokens in of.items() if not tokens and re.search("[A-Za-z0-9]", text)]

@@ -40,12 +40,13 @@ def score_scan2cap(
     preset = settings.normalisation
     try:
         said, references = _texts(raw, items, preset)
-        full, empty = caption_statistics([said, ["sos eos"] * len(items)], references)
-        for t in THRESHOLDS:
-            metrics |= caption_metrics(full.where(iou >= t, empty), f"@{t}")
-        points = np.where(iou >= THRESHOLDS[0], full.rouge, 0.0)
-        if full.no_meteor:
-            not_computed = {f"METEOR@{t}": full.no_meteor for t in THRESHOLDS}
+        counted = [[s if at >= t else "sos eos" for s, at in zip(said, iou, strict=True)] for t in THRESHOLDS]
+        statistics = caption_statistics(counted, references)
+        for t, of_captions in zip(THRESHOLDS, statistics, strict=True):
+            metrics |= caption_metrics(of_captions, f"@{t}")
+        points = np.where(iou >= THRESHOLDS[0], statistics[0].rouge, 0.0)
+        if statistics[0].no_meteor:
+            not_computed = {f"METEOR@{t}": statistics[0].no_meteor for t in THRESHOLDS}
     except JavaMissing as error:
         not_computed = {f"{name}@{t}": str(error) for name in CAPTION_NAMES for t in THRESHOLDS}
     return Scored(
