@@ -20,10 +20,10 @@ def test_tokens():
     ]
 
 
-def test_texts_without_words_do_not_shift_the_others():
-    """A line of white space makes the tokeniser drop a line: every caption after it would get its neighbour's."""
-    texts = ["one chair", "   ", "", "two\nchairs", "\u2028", "...", "three\rchairs", "four"]
-    assert ptb_tokens(texts) == ["one chair", "", "", "two chairs", "", "", "three chairs", "four"]
+def test_no_text_shifts_the_others():
+    """A carriage return, U+2028 or a vertical tab is a line's end to Java: with pycocoevalcap "four" would get "c"."""
+    texts = ["one chair", "   ", "", "two\nchairs", "\u2028", "...", "three\rchairs", "a\u2028b\x0bc", "four"]
+    assert ptb_tokens(texts) == ["one chair", "", "", "two chairs", "", "", "three chairs", "a b c", "four"]
 
 
 def test_tokens_do_not_depend_on_the_next_text():
