@@ -1,7 +1,7 @@
 """The two Java programs of the caption metrics: the PTB tokeniser and METEOR, out of ``pycocoevalcap``.
 
-pycocoevalcap's own wrappers go on silently when Java fails, and a carriage return in a caption makes two lines of it, so
-that all captions after it are compared with the wrong references. Here white space is made plain, the lines that come
+pycocoevalcap's own wrappers go on silently when Java fails, and a carriage return in a caption makes two lines of it:
+all captions after it are compared with the wrong references. Here white space is made plain, the lines that come
 back are counted, and a known sentence goes first and last. The tokeniser also looks across the line's end ("No." before
 a line that begins with a digit stays "no."): a plain word stands between any two texts.
 """
