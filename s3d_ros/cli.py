@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from s3d_ros.benchmarks.cli import app as benchmark_app
 from s3d_ros.cli_support import (
     complain,
     print_json,
@@ -73,6 +74,8 @@ app = typer.Typer(
     "See it work: [bold]s3d demo[/bold]",
     rich_markup_mode="rich",
 )
+
+app.add_typer(benchmark_app, name="benchmark", rich_help_panel="See and measure")
 
 # --- arguments that several commands share ----------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ missing_packages() {
   "$python" -c 'import ensurepip, venv' 2>/dev/null || echo "$version-venv"
   [[ -f $headers/Python.h ]] || echo "$version-dev"
   command -v c++ >/dev/null || echo g++
+  command -v java >/dev/null || echo default-jre-headless  # PTB tokeniser and METEOR of `s3d benchmark`
   local known
   known=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p)
   # Open3D's wheel opens these
@@ -69,7 +70,7 @@ if ! is_done wheels "$wheels_key"; then
   say "installing Python packages into $venv (about two minutes the first time)"
   [[ -f $venv/.root && $(<"$venv/.root") == "$root" ]] || "$python" -m venv --clear "$venv"
   echo "$root" > "$venv/.root"
-  "$venv/bin/python" scripts/requirements.py dev ros ros-build vlm openai > "$venv/requirements.txt"
+  "$venv/bin/python" scripts/requirements.py dev ros ros-build vlm openai benchmark > "$venv/requirements.txt"
   "$venv/bin/python" -m pip install -qq --disable-pip-version-check -r "$venv/requirements.txt"
   "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-deps -r scripts/without_dependencies.txt
   "$venv/bin/python" scripts/fix_ros_wheels.py

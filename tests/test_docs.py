@@ -41,7 +41,8 @@ def test_commands_and_their_options_exist(path: Path):
     for match in used:
         name, rest = match.groups()
         assert name in commands, match[0]
-        known = {option for p in commands[name].params for option in p.opts}
+        inner = getattr(commands[name], "commands", {}).values()
+        known = {option for command in (commands[name], *inner) for p in command.params for option in p.opts}
         assert set(re.findall(r"(?<!\S)--[a-z-]+", rest)) <= known, match[0]
 
 
