@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -187,6 +188,33 @@ def test_all_questions_share_frames_and_view_from_above():
         "Frame 1, 0.5 s:", "Frame 2, 1.5 s:", "Frame 3, 2.5 s:", "Bird's-eye view of the whole scene:",
     ]  # fmt: skip
     assert prompter.drawn.drawn == 4  # each once
+
+
+def test_without_birds_eye_view_and_markers_nothing_speaks_of_them():
+    here = Situation(np.array([2.0, 1.0, 1.0]), np.array([0.0, 1.0, 0.0]))
+    asked = Question("Is #7 free, and what is on my left?", (), here)
+    both = Prompter(PromptConfig(wording="zero-shot")).build(asked, ROOM)
+    assert both.bev is not None and "<OBJ007>" in words_of(both) and "plates" in both.chat.system
+    plain_frames = Prompter(PromptConfig(wording="zero-shot", bev=False, markers=False)).build(asked, ROOM)
+    told = plain_frames.chat.system + words_of(plain_frames)
+    assert plain_frames.bev is None and len(plain_frames.chat.images) == 3
+    assert not any(word in told for word in ("<OBJ", "plates", "name a number", "bird's-eye", "arrow"))
+    assert "Is chair free" in told and "I am standing in the scene: " in told
+    assert plain_frames.views == both.views  # the same frames, chosen by what they would show
+    assert plain_frames.numbering.objects_in("<OBJ007>") == ()  # a number that it can't have seen
+    for style in ("zero-shot", "fine-tuned"):
+        config = PromptConfig(wording=style, markers=False)
+        found = Prompter(config).build(Question("which chair could I sit on?"), ROOM)
+        assert found.asked.kind.task == Task.QUESTION and "OBJ" not in found.chat.system + words_of(found)
+
+
+def test_unmarked_pictures_are_the_marked_ones_without_plates():
+    marked, bare = (Prompter(PromptConfig(markers=on)).shared(ROOM).images for on in (True, False))
+    assert len(marked) == len(bare) == 4
+    for one, other in zip(marked, bare, strict=True):
+        assert one.key != other.key and one.pixels.shape == other.pixels.shape
+    view = cv2.imdecode(np.frombuffer(ROOM.views[0].jpeg, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    assert np.array_equal(bare[0].pixels, cv2.resize(view, (512, 384), interpolation=cv2.INTER_AREA))
 
 
 def test_what_changed_comes_last_and_nothing_else_changes():

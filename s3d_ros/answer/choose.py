@@ -33,16 +33,18 @@ def choose(
     config: AnswererConfig,
     on_event: Callable[[str], None] = lambda text: None,
     on_prompt: Callable[[Chat, str], None] = lambda chat, reply: None,
+    running: ChatModel | None = None,
 ) -> Chosen:
     """Make an answerer; a model begins to load, ``missing()`` says how far it is.
 
     on_event: told in words when a model was loaded, or died. on_prompt: gets what a model was asked, and its reply.
+    running: of an earlier choice; it goes on instead of a new one.
     Raises ConfigError.
     """
     model = config.chosen()
     if not model:
         return Chosen(GeometricAnswerer(), None, "geometric")
-    chat = _chat(model, config, on_event)
+    chat = running or _chat(model, config, on_event)
     from s3d_ros.answer.tools import MapTools
     from s3d_ros.answer.vlm import VlmAnswerer
 

@@ -209,7 +209,12 @@ class VlmAnswerer:
 
     def _check_ready(self, scene: Scene) -> None:
         lacking = " and ".join(
-            what for what, there in (("no view frames", scene.views), ("no bird's-eye view", scene.bev)) if not there
+            what
+            for what, there in (
+                ("no view frames", scene.views or not self.prompter.config.frames),
+                ("no bird's-eye view", scene.bev or not self.prompter.config.bev),
+            )
+            if not there
         )
         if lacking:
             raise ChatError(ErrorCode.NOT_READY, f"The map holds {lacking} yet: look around first.")
@@ -236,7 +241,7 @@ class VlmAnswerer:
 
     def _warm(self, scene: Scene) -> bool:
         """Have a scene read ahead; return whether that is done."""
-        if self._chat.missing() or not scene.views or scene.bev is None:
+        if self._chat.missing() or not scene.views or (scene.bev is None and self.prompter.config.bev):
             return False
         self._chat.warm(self.prompter.shared(scene, self._budget()))
         return True

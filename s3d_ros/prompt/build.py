@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,9 @@ from s3d_ros.prompt.frames import Drawn, FrameOrder, draw_frame, frame_key, leas
 from s3d_ros.prompt.numbers import Numbering, Numbers, present
 from s3d_ros.prompt.overview import Overview, around, draw_overview, whole
 from s3d_ros.prompt.situation import Stand, in_words, stand_of
-from s3d_ros.prompt.tasks import Kind, kind_of
-from s3d_ros.prompt.text import Said, for_model, labels_named, objects_of, plain, said
-from s3d_ros.prompt.wording import SYSTEM, wording
+from s3d_ros.prompt.tasks import Kind, Task, kind_of
+from s3d_ros.prompt.text import Said, by_label, for_model, labels_named, objects_of, plain, said
+from s3d_ros.prompt.wording import system_text, wording
 from s3d_ros.types import ErrorCode, Question, Scene, SceneObject, ViewFrame
 
 _TURN_TOKENS = 16  # what a chat template puts around a turn, and
@@ -77,6 +77,7 @@ class Prompter:
     def __init__(self, config: PromptConfig | None = None) -> None:
         self.config = config or PromptConfig()
         self.drawn = Drawn(2 * self.config.frames + 16)
+        self.system = system_text(self.config.wording, self.config.bev, self.config.markers)
         self.forget()
 
     def forget(self) -> None:
@@ -93,7 +94,7 @@ class Prompter:
         tail = None if view is None else self._bev_parts(view, numbering)
         frames = self._frames(scene, numbering, budget, tail or self._reserved(scene, numbering), 0)
         parts = self._shared_parts(frames, tail)
-        return Chat(SYSTEM[self.config.wording], (Turn("user", parts),), len(parts))
+        return Chat(self.system, (Turn("user", parts),), len(parts))
 
     def build(
         self,
@@ -117,7 +118,7 @@ class Prompter:
         """
         objects = {o.id: o for o in present(scene)}
         resolved = self._numbers.of(scene).resolved
-        asked = _understood(question, objects, resolved, options)
+        asked = _understood(question, objects, resolved, options, self.config.markers)
         told = [said(line, objects, resolved) for line in measured]
         named = [*asked.kind.objects, *(i for words in told for i in objects_of(words))]
         spoken = [i for pair in reversed(talk) for words in pair for i in objects_of(words)]
@@ -131,22 +132,24 @@ class Prompter:
         wanted = [*named, *labelled]
         marked = set() if shared_bev is None else {o.id for o in shared_bev.marked}
         own_bev = None
-        if stand is not None or not set(wanted) <= marked or shared_bev is None:
+        unmarked = self.config.markers and not set(wanted) <= marked
+        if self.config.bev and (stand is not None or unmarked or shared_bev is None):
             near = None if wanted or stand else place  # not drawn, but what is about it is shown
             own_bev = around(scene, numbering, self.config, wanted, stand, near)
         bev = own_bev or shared_bev
         bev_parts = () if bev is None else self._bev_parts(bev, numbering)
-        text = self._question_text(asked, scene, numbering, stand, bev, told, instructions, variant)
+        text = self._question_text(asked, scene, numbering, objects, stand, bev, told, instructions, variant)
 
         tail: tuple[Part, ...] = (*(bev_parts if own_bev is not None else ()), text)
         spent = 0 if budget is None else self._spent((text, *(p for t in after for p in t.parts)), budget, len(after))
         frames = self._frames(scene, numbering, budget, bev_parts, spent)
         shared_parts = self._shared_parts(frames, bev_parts if own_bev is None else None)
-        turns = [(for_model(q, numbering), for_model(a, numbering)) for q, a in talk]
+        turns = [(self._words(q, numbering, objects), self._words(a, numbering, objects)) for q, a in talk]
         if budget is not None:
             turns = self._fitting(turns, budget, spent + self._spent((*shared_parts, *tail[:-1]), budget, 1))
-        chat = Chat(SYSTEM[self.config.wording], _turns(shared_parts, turns, tail, after), len(shared_parts))
-        return Prompt(chat, asked, numbering, objects, tuple(f.view.id for f in frames), bev)
+        chat = Chat(self.system, _turns(shared_parts, turns, tail, after), len(shared_parts))
+        known = numbering if self.config.markers else Numbering({}, {}, numbering.resolved)  # by what can be seen
+        return Prompt(chat, asked, known, objects, tuple(f.view.id for f in frames), bev)
 
     def _frames(
         self, scene: Scene, numbering: Numbering, budget: Budget | None, bev_parts: Sequence[Part], spent: int
@@ -162,7 +165,7 @@ class Prompter:
         made = {i: self._frame(scene.views[i], numbering) for i in kept}
         if budget is not None:
             reserve = max(spent, min(config.question_tokens, budget.tokens // 4))
-            room = budget.tokens - self._spent((SYSTEM[config.wording], *bev_parts), budget, 2) - reserve
+            room = budget.tokens - self._spent((self.system, *bev_parts), budget, 2) - reserve
             if room < 0:
                 long = spent > budget.tokens // 2
                 raise ChatError(
@@ -183,6 +186,8 @@ class Prompter:
 
     def _whole(self, scene: Scene, numbering: Numbering) -> Overview | None:
         """Return the view of all that is known; the last one again where nothing that it shows is another."""
+        if not self.config.bev:
+            return None
         key = (scene.bev, scene.objects, [(v.id, v.revision) for v in scene.views], dict(numbering.number_of))
         last = self._last_whole
         if (
@@ -198,7 +203,7 @@ class Prompter:
         return view
 
     def _frame(self, view: ViewFrame, numbering: Numbering) -> _Frame:
-        marks = marks_of(view, numbering)
+        marks = marks_of(view, numbering) if self.config.markers else ()
         image = self.drawn.get(
             frame_key(view, marks, numbering, self.config),
             lambda: draw_frame(view, marks, numbering.number_of, self.config),
@@ -216,7 +221,7 @@ class Prompter:
 
     def _reserved(self, scene: Scene, numbering: Numbering) -> tuple[Part, ...]:
         """Return a bird's-eye view such as questions bring themselves, where they share none."""
-        view = around(scene, numbering, self.config, (), None)
+        view = around(scene, numbering, self.config, (), None) if self.config.bev else None
         return () if view is None else self._bev_parts(view, numbering)
 
     def _shared_parts(self, frames: Sequence[_Frame], bev_parts: Sequence[Part] | None) -> tuple[Part, ...]:
@@ -226,18 +231,18 @@ class Prompter:
         return (*parts, *(bev_parts or ()))
 
     def _question_text(
-        self, asked: Asked, scene: Scene, numbering: Numbering, stand: Stand | None, bev: Overview | None,
-        told: Sequence[Said], instructions: str, variant: int,
+        self, asked: Asked, scene: Scene, numbering: Numbering, objects: Mapping[int, SceneObject],
+        stand: Stand | None, bev: Overview | None, told: Sequence[Said], instructions: str, variant: int,
     ) -> str:  # fmt: skip
-        question = " ".join(for_model(asked.question, numbering).split())
+        question = " ".join(self._words(asked.question, numbering, objects).split())
         situation = ""
         if stand is not None:
             drawn = bev is not None and bev.stand is not None
-            situation = in_words(stand, scene, numbering, present(scene), drawn)
+            situation = in_words(stand, scene, numbering, present(scene), drawn, self.config.markers)
         about = next((t for t in map(numbering.token_of, asked.kind.objects) if t), "the object")
         lines = []
         if told:
-            lines += ["Measured in the map:", *(f"- {for_model(words, numbering)}" for words in told)]
+            lines += ["Measured in the map:", *(f"- {self._words(words, numbering, objects)}" for words in told)]
         if instructions:
             lines.append(instructions)
         text = wording(
@@ -250,16 +255,21 @@ class Prompter:
             options=asked.options,
             at_length=_AT_LENGTH.match(question) is not None,
             variant=variant,
+            markers=self.config.markers,
         )
         lines.append(text)
         return "\n".join(lines)
+
+    def _words(self, words: Said, numbering: Numbering, objects: Mapping[int, SceneObject]) -> str:
+        """Write objects so that the model knows which are meant: by the number that it sees, else by label."""
+        return for_model(words, numbering) if self.config.markers else by_label(words, objects)
 
     def _spent(self, parts: Sequence[Part], budget: Budget, turns: int) -> int:
         images = sum(isinstance(p, ChatImage) for p in parts)
         return sum(budget.count(p) for p in parts) + _IMAGE_TOKENS * images + _TURN_TOKENS * turns
 
     def _fitting(self, turns: list[tuple[str, str]], budget: Budget, spent: int) -> list[tuple[str, str]]:
-        room = budget.tokens - spent - self._spent((SYSTEM[self.config.wording],), budget, 2)
+        room = budget.tokens - spent - self._spent((self.system,), budget, 2)
         cost = [self._spent(pair, budget, 2) for pair in turns]
         while turns and sum(cost) > room:
             turns, cost = turns[1:], cost[1:]
@@ -271,10 +281,14 @@ def _understood(
     objects: Mapping[int, SceneObject],
     resolved: Mapping[int, int],
     options: Sequence[tuple[str, str]],
+    markers: bool,
 ) -> Asked:
     words = said(question.text, objects, resolved)
     choices = tuple((letter, " ".join(plain(text).split())) for letter, text in options)
-    return Asked(kind_of(question, words), words, choices, question.situation is not None)
+    kind = kind_of(question, words)
+    if not markers and kind.task in (Task.CAPTION, Task.GROUND_ONE, Task.GROUND_MANY):  # answered in words alone
+        kind = replace(kind, task=Task.SITUATED if kind.situated else Task.QUESTION)
+    return Asked(kind, words, choices, question.situation is not None)
 
 
 def _nearest_first(

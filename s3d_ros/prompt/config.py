@@ -19,6 +19,8 @@ class PromptConfig:
     frames: int = _number(32, 0, 300, "view frames that a model sees at most; fewer where they don't fit")
     frame_width: int = _number(512, 64, 4096, "a view frame is scaled to fit in this width and")
     frame_height: int = _number(384, 64, 4096, "this height; it is never enlarged")
+    markers: bool = _plain(True, "objects are marked by number; without, none can be named by its ID")
+    bev: bool = _plain(True, "the bird's-eye view is shown, too")
     captions: bool = _plain(True, "each image is introduced by its number and time")
     marker_px: int = _number(13, 9, 100, "height of the digits on images; less where plates would touch")
     bev_px: int = _number(896, 128, 4096, "longer side of the bird's-eye view")

@@ -121,7 +121,7 @@ def _overview(
     stand: Stand | None,
 ) -> Overview:
     part = crop(bev, box)
-    marked = _steady(part, marked, _scale(part, config))
+    marked = _steady(part, marked if config.markers else (), _scale(part, config))
     digest = hashlib.blake2b(np.ascontiguousarray(part.color).tobytes(), digest_size=16)
     boxes = [(numbering.number_of[o.id], o.box.center.tolist(), o.box.size.tolist()) for o in marked]
     there = None if stand is None else (stand.position.tolist(), stand.heading is None or stand.heading.tolist())

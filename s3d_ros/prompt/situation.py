@@ -44,19 +44,24 @@ def _stand(situation: Situation, up: F64) -> Stand:
 
 
 def in_words(
-    stand: Stand, scene: Scene, numbering: Numbering, objects: Sequence[SceneObject], drawn: bool = True
+    stand: Stand,
+    scene: Scene,
+    numbering: Numbering,
+    objects: Sequence[SceneObject],
+    drawn: bool = True,
+    marked: bool = True,
 ) -> str:
     """Say where somebody stands by what is about them: "... in front of me is <OBJ003> (table, 1.2 m)".
 
-    drawn: whether an arrow shows it on the bird's-eye view.
+    drawn: whether an arrow shows it on the bird's-eye view. marked: whether objects can be named by number.
     """
     start = "I am standing where the arrow on the bird's-eye view is" if drawn else "I am standing in the scene"
     looking = ", and I look where it points" if drawn and stand.heading is not None else ""
-    told = _about(stand, np.asarray(scene.up, np.float64), numbering, objects)
+    told = _about(stand, np.asarray(scene.up, np.float64), numbering, objects, marked)
     return f"{start}{looking}{': ' if told else ''}{'; '.join(told)}."
 
 
-def _about(stand: Stand, up: F64, numbering: Numbering, objects: Sequence[SceneObject]) -> list[str]:
+def _about(stand: Stand, up: F64, numbering: Numbering, objects: Sequence[SceneObject], marked: bool) -> list[str]:
     near = sorted((point_box_distance(stand.position, o.box), o.id, o) for o in objects if o.id in numbering.number_of)
     sides: dict[str, list[str]] = {}
     for distance, _, thing in near:
@@ -66,7 +71,10 @@ def _about(stand: Stand, up: F64, numbering: Numbering, objects: Sequence[SceneO
         told = sides.setdefault(side, [])
         if len(told) < _PER_SIDE:
             label = label_of(thing)
-            told.append(f"{numbering.token_of(thing.id)} ({f'{label}, ' if label else ''}{distance:.1f} m)")
+            if marked:
+                told.append(f"{numbering.token_of(thing.id)} ({f'{label}, ' if label else ''}{distance:.1f} m)")
+            else:
+                told.append(f"{label or 'something'} ({distance:.1f} m)")
     order = (*_SIDES, "near me")
     return [f"{side} {'is' if len(sides[side]) == 1 else 'are'} {' and '.join(sides[side])}"
             for side in order if side in sides]  # fmt: skip

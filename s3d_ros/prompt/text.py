@@ -105,6 +105,20 @@ def for_people(words: Said, objects: Mapping[int, SceneObject]) -> str:
     return out
 
 
+def by_label(words: Said, objects: Mapping[int, SceneObject]) -> str:
+    """Write objects as their labels, "object" without one, for whom no number is shown; none is said twice."""
+    out = ""
+    for part in words:
+        if isinstance(part, str):
+            out += part
+            continue
+        thing = objects.get(part)
+        label = (label_of(thing) if thing else "") or "object"
+        told = out.rstrip(" (")
+        out = told if told.lower().endswith(label) else out + label
+    return out
+
+
 def by_id(words: Said) -> str:
     """Write objects as "#12", as those who ask the map by ID read them."""
     return "".join(p if isinstance(p, str) else f"#{p}" for p in words)

@@ -13,19 +13,13 @@ from s3d_ros.prompt.tasks import Task
 
 ZERO_SHOT, FINE_TUNED = "zero-shot", "fine-tuned"
 
-SYSTEM: Mapping[str, str] = {
-    ZERO_SHOT: (
-        "You are the eyes and the memory of a robot. You get frames of a video that its camera took of one indoor "
-        "scene, oldest change first, and a bird's-eye view of the scene, seen from above. White numbers on dark "
-        "plates mark objects: the same number is the same object in all images. In text, the object with number 12 "
-        "is written <OBJ012>, always with three digits. Answer from the images and from what was measured; never "
-        "name a number that no image shows. If the images don't tell, say so."
-    ),
-    FINE_TUNED: (
-        "The images are frames of a video of one indoor scene and its bird's-eye view. The same number marks the same "
-        "object in all of them; the object with number 12 is written <OBJ012>."
-    ),
-}
+_PLATES = (
+    " White numbers on dark plates mark objects: the same number is the same object in all images. In text, the object "
+    "with number 12 is written <OBJ012>, always with three digits."
+)
+_FINE_TUNED_MARKS = (
+    " The same number marks the same object in all of them; the object with number 12 is written <OBJ012>."
+)
 SHORT = "Answer the question using a single word or phrase."
 LETTER = "Answer with the option's letter from the given choices directly."
 
@@ -57,6 +51,20 @@ WORDINGS: Mapping[str, Mapping[Task, Sequence[str]]] = {
 }
 _FREE = "Answer in a few words; give a number with its unit. Where you mean a marked object, write it like <OBJ012>."
 _AT_LENGTH = "Answer in one to three sentences. Where you mean a marked object, write it like <OBJ012>."
+_MARKED = " Where you mean a marked object, write it like <OBJ012>."
+
+
+def system_text(style: str, bev: bool = True, markers: bool = True) -> str:
+    """Return what a model is told before all else, of the images that it gets: without what they don't show."""
+    if style == FINE_TUNED:
+        above = " and its bird's-eye view" if bev else ""
+        return f"The images are frames of a video of one indoor scene{above}.{_FINE_TUNED_MARKS if markers else ''}"
+    above = ", and a bird's-eye view of the scene, seen from above" if bev else ""
+    return (
+        "You are the eyes and the memory of a robot. You get frames of a video that its camera took of one indoor "
+        f"scene, oldest change first{above}.{_PLATES if markers else ''} Answer from the images and from what was "
+        f"measured{'; never name a number that no image shows' if markers else ''}. If the images don't tell, say so."
+    )
 
 
 def wording(
@@ -70,13 +78,18 @@ def wording(
     options: Sequence[tuple[str, str]] = (),
     at_length: bool = False,
     variant: int = 0,
+    markers: bool = True,
 ) -> str:
-    """Return the text that ends a prompt. options: (letter, text) each. variant: which of the task's wordings."""
+    """Return the text that ends a prompt. options: (letter, text) each. variant: which of the task's wordings.
+
+    markers: whether objects are marked, and can be named.
+    """
     if options:
         question = "\n".join([question, *(f"{letter}. {text}" for letter, text in options)])
     how = LETTER if options else SHORT
     if style == ZERO_SHOT and not options:
         how = _AT_LENGTH if at_length else _FREE
+        how = how if markers else how.removesuffix(_MARKED)
     choices = WORDINGS[style][task]
     text = choices[variant % len(choices)]
     if options:
