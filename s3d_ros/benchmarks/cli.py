@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from s3d_ros.benchmarks.cleaning import Normalisation
+from s3d_ros.benchmarks.cli_run import run
 from s3d_ros.cli_support import progress_bar
 
 
@@ -24,8 +25,10 @@ class _Group(TyperGroup):
 app = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
-    help="Score answers to ScanQA, SQA3D, Scan2Cap, ScanRefer, Multi3DRefer, VSI-Bench, VSTI-Bench or OpenEQA.",
+    help="Score answers to ScanQA, SQA3D, Scan2Cap, ScanRefer, Multi3DRefer, VSI-Bench, VSTI-Bench or OpenEQA, or have "
+    "an answerer answer them.",
 )
+app.command()(run)
 
 
 @app.command()

@@ -33,7 +33,9 @@ class Journal:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._held.close()
-            raise BenchmarkError(f"{folder} is being written by another run: wait for it, or give another --out") from None
+            raise BenchmarkError(
+                f"{folder} is being written by another run: wait for it, or give another --out"
+            ) from None
         try:
             check_same(folder / SETTINGS, depends_on, folder)
             self.rows: dict[str, dict[str, Any]] = {row["id"]: row for row in _whole_lines(folder / ANSWERS)}
