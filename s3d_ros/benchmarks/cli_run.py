@@ -16,7 +16,7 @@ def run(
         str,
         typer.Argument(
             metavar="NAME",
-            help="scanqa, sqa3d, scan2cap, scanrefer, multi3drefer, vsi, vsti, openeqa; or generated: questions of ours",
+            help="scanqa, sqa3d, scan2cap, scanrefer, multi3drefer, vsi, vsti, openeqa; generated: our own questions",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="folder; the same command goes on in it")],

@@ -153,7 +153,7 @@ class GeneratedSet:
                 "id": row["id"],
                 "scene": self._questions[row["id"]][0],
                 "question": self._questions[row["id"]][1].question,
-                "said": row["answer"] if row["said"] is None else row["said"],
+                "said": row["answer"] if row["unanswered"] else row["said"],
                 "right": row["right"],
                 "points": round(float(row["points"]), 4),
             }

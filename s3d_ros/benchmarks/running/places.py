@@ -17,6 +17,7 @@ from s3d_ros.config import Config
 from s3d_ros.offline.replay import replay
 from s3d_ros.offline.run import load_scene
 from s3d_ros.offline.simulate import SimulateConfig, simulate
+from s3d_ros.offline.simulate.layout import PACKAGED, packaged_layouts
 from s3d_ros.types import Scene
 
 Progress = Callable[[int, int | None], None]
@@ -91,7 +92,10 @@ def furnished(
     config: Config | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Place]:
-    """Simulate and map each layout (a JSON file, or a list of them, one path a line); of the bag the truth is kept."""
+    """Simulate and map each layout: JSON files, names of shipped ones, lists of paths, one a line.
+
+    Of a recording only the truth is kept. Raises BenchmarkError, LayoutError, RecordingError.
+    """
     options, config = options or SimulateConfig(), config or Config()
     out = {}
     for path in _listed(layouts):
@@ -151,6 +155,8 @@ def _find(folder: Path, name: str) -> Path | None:
 def _listed(paths: Sequence[Path]) -> list[Path]:
     out: list[Path] = []
     for path in paths:
+        if str(path) in packaged_layouts() and not path.exists():
+            path = PACKAGED / f"{path}.json"
         if path.suffix == ".json":
             out.append(path)
             continue

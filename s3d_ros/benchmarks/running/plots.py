@@ -15,17 +15,18 @@ import matplotlib.pyplot as plt
 from s3d_ros.benchmarks.running.items import Row
 
 MOST_COLUMNS, MOST_FIGURES = 14, 40
+LEAST_COUNT = 5  # a figure of fewer questions is not drawn: its interval would only look small
 _GREYS = ("0.75", "0.55", "0.35")
 
 
 def plot_figures(columns: Mapping[str, Row], guesses: int, path: Path, title: str) -> bool:
     """Draw all figures of all columns, with intervals; the first ``guesses`` in grey. False: nothing to draw."""
-    names = figure_names(columns.values())[:MOST_FIGURES]
+    names = [n for n in figure_names(columns.values()) if _count(columns, n) >= LEAST_COUNT][:MOST_FIGURES]
     shown = dict(list(columns.items())[:MOST_COLUMNS])
     if not names or not shown:
         return False
-    step = 0.8 / len(shown)
-    tall = max(2.5, len(names) * max(0.32, 0.13 * len(shown)) + 1.2)
+    step = 0.8 / max(len(shown) - guesses, 1)
+    tall = max(2.5, len(names) * max(0.32, 0.08 * len(shown)) + 0.2 * len(shown) + 1)
     figure, axes = plt.subplots(figsize=(9, tall), layout="constrained")
     hues = plt.get_cmap("tab10" if len(shown) - guesses <= 10 else "tab20")
     for k, (column, result) in enumerate(shown.items()):
@@ -34,10 +35,11 @@ def plot_figures(columns: Mapping[str, Row], guesses: int, path: Path, title: st
             found = result["metrics"].get(name)
             if found is None or found["value"] is None:
                 continue
-            y = i - 0.4 + (k + 0.5) * step
+            y = i - 0.4 + (k - guesses + 0.5) * step
             label = None if any(n in result["metrics"] for n in names[:i]) else f"{column} "
             if k < guesses:
-                axes.plot(found["value"], y, "|", color=color, markersize=90 * step + 3, markeredgewidth=2, label=label)
+                x = found["value"]
+                axes.plot([x, x], [i - 0.38, i + 0.38], color=color, linewidth=2, zorder=1, label=label)
                 continue
             axes.plot(found["value"], y, "o", color=color, markersize=4, label=label)
             if found["low"] is not None:
@@ -71,14 +73,17 @@ def plot_frames(results: Sequence[Row], path: Path) -> bool:
     if not name:
         return False
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for label, some in lines.items():
+    ticks = sorted({row["variant"]["frames"] for some in lines.values() for row in some})
+    for k, (label, some) in enumerate(lines.items()):
         some = sorted(some, key=lambda r: r["variant"]["frames"])
-        x = [r["variant"]["frames"] for r in some]
+        aside = 0.06 * (k - (len(lines) - 1) / 2)  # so that equal lines don't hide each other
+        x = [ticks.index(r["variant"]["frames"]) + aside for r in some]
         found = [r["metrics"][name] for r in some]
         y = [f["value"] for f in found]
         gaps = [[f["value"] - (f["low"] or 0) for f in found], [(f["high"] or 0) - f["value"] for f in found]]
         bars = gaps if all(f["low"] is not None for f in found) else None
         axes.errorbar(x, y, yerr=bars, marker="o", markersize=4, capsize=2, linewidth=1.2, label=label)
+    axes.set_xticks(range(len(ticks)), [str(tick) for tick in ticks])
     axes.set_xlabel("view frames at most")
     axes.set_ylabel(f"{name}, x 100")
     axes.grid(color="0.9")

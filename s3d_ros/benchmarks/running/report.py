@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from s3d_ros.benchmarks.running.items import Row
-from s3d_ros.benchmarks.running.plots import figure_names, plot_figures, plot_frames
+from s3d_ros.benchmarks.running.plots import LEAST_COUNT, figure_names, plot_figures, plot_frames
 from s3d_ros.benchmarks.running.worst import ABOUT, PAGE, WORST
 
 FIGURES, FRAMES = "figures.png", "frames.png"
@@ -109,6 +109,9 @@ def notes_of(results: Sequence[Row]) -> list[str]:
     notes = [f"{name}: {rule}" for name, rule in (results[0]["rules"].items() if results else ())]
     for r in results:
         notes += [f"{r['column']}, {name}: not computed, {why}" for name, why in r["not_computed"].items()]
+    notes.append("guessing draws from the right answers of these very questions: of few it is too good")
+    if any(f["count"] < LEAST_COUNT and f["low"] is not None for r in results for f in r["metrics"].values()):
+        notes.append(f"fewer than {LEAST_COUNT} questions have no interval, and are in no plot")
     failed = [r["column"] for r in results if r["errors"]]
     if failed:
         notes.append(f"questions that ended in an error count as wrong: {', '.join(failed)}")
@@ -136,8 +139,7 @@ def show_report(
 
 
 def _worst(out: Path, result: Row) -> list[dict[str, Any]]:
-    name = result["column"].partition(", ")[2].replace(" ", "-") if result["variant"] else "map"
-    folder = out / result["answerer"] / name / WORST
+    folder = out / result["folder"] / WORST
     examples = []
     for path in sorted(folder.glob(f"*/{ABOUT}")):
         at = path.parent.relative_to(out)
@@ -152,7 +154,7 @@ def _worst(out: Path, result: Row) -> list[dict[str, Any]]:
 def _figure(figure: Row | None) -> str:
     if figure is None or figure["value"] is None:
         return "-"
-    if figure["low"] is None:
+    if figure["low"] is None or figure["count"] < LEAST_COUNT:
         return f"{figure['value']:.1f}"
     return f"{figure['value']:.1f} ({figure['low']:.1f} to {figure['high']:.1f})"
 

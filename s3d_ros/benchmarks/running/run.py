@@ -36,7 +36,7 @@ Bar = Callable[[str, str], AbstractContextManager[Progress]]
 RESULT, BENCHMARK = "result.json", "benchmark.json"
 # They change how long an answer takes, or whether there is one, and never which
 _NO_MATTER = ("watch.", "server.timeout_s", "server.connect_s", "server.retries", "server.image_cache_mb",
-              "server.warm", "server.allow_http", "server.key_variable", "device")  # fmt: skip
+              "server.warm", "server.allow_http", "server.key_variable", "server.url", "device")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,11 @@ def results_of(out: Path, digest: str, say: Callable[[str], None] = lambda text:
             found.append(row)
         else:
             say(f"{path.parent} answers other questions and is left out of the tables")
-    return sorted(found, key=lambda r: (r["answerer"], *(r["variant"] or {"frames": 0}).values()))
+    return sorted(found, key=lambda r: (r["answerer"], *_order(r["variant"])))
+
+
+def _order(variant: Row | None) -> tuple[int, bool, bool]:
+    return (0, False, False) if variant is None else (variant["frames"], not variant["bev"], not variant["markers"])
 
 
 def _contest(
@@ -146,7 +150,8 @@ def _variant(
     result = {
         "answerer": contestant.name,
         "variant": None if variant is None else asdict(variant),
-        "column": contestant.name if variant is None else f"{contestant.name}, {name.replace('-', ' ', 1)}",
+        "folder": str(folder.relative_to(out)),
+        "column": contestant.name if variant is None else f"{contestant.name}, {variant.title}",
         "set": digest_of(questions),
         "asked": len(items),
         "not_asked": len(questions.items) - len(items),
@@ -167,4 +172,6 @@ def depends_on(questions: QuestionSet, config: AnswererConfig) -> Row:
     """Return by name what an answer depends on beside its question and its map, which are kept with it."""
     looks = bool(config.chosen())
     flat = {name: value for name, value, _ in config.flat() if not name.startswith(_NO_MATTER)}
+    if config.server.url and not config.server.model:  # then only the place tells which model it is
+        flat["server.url"] = config.server.url
     return {"benchmark": questions.title, **(flat if looks else {"answerer": "geometric"})}

@@ -25,6 +25,11 @@ class Variant:
         return f"frames-{self.frames}{'' if self.bev else '-no-bev'}{'' if self.markers else '-no-markers'}"
 
     @property
+    def title(self) -> str:
+        """As tables say it: "8 frames, no BEV"."""
+        return f"{self.frames} frames{'' if self.bev else ', no BEV'}{'' if self.markers else ', no markers'}"
+
+    @property
     def settings(self) -> dict[str, int | bool]:
         """The answerer's settings of it."""
         return {"prompt.frames": self.frames, "prompt.bev": self.bev, "prompt.markers": self.markers}
