@@ -27,12 +27,15 @@ from s3d_ros.benchmarks.files import BenchmarkError
 from s3d_ros.benchmarks.running.generated import GeneratedConfig, GeneratedSet
 from s3d_ros.benchmarks.running.journal import Journal
 from s3d_ros.benchmarks.running.official import OfficialSet, object_at
-from s3d_ros.benchmarks.running.places import find_places
+from s3d_ros.benchmarks.running.places import find_places, furnished
 from s3d_ros.benchmarks.running.plots import plot_frames
 from s3d_ros.benchmarks.running.variants import Variant, grid
 from s3d_ros.benchmarks.scored import ScoreSettings
 from s3d_ros.offline.simulate import SimulateConfig, simulate
-from s3d_ros.types import Answer, ErrorCode, OrientedBox
+from s3d_ros.offline.truth import load_truth
+from s3d_ros.prompt.build import Prompter
+from s3d_ros.prompt.config import PromptConfig
+from s3d_ros.types import Answer, ErrorCode, OrientedBox, Question
 
 QUICK = ScoreSettings(bootstrap=BootstrapConfig(samples=0))
 COUNT = {"question_type": "object_counting", "question": "How many chair(s) are in this room?", "ground_truth": "2"}
@@ -122,7 +125,7 @@ def test_the_map_answers_and_what_it_can_not_is_an_error_and_wrong(home: Path):
     assert "ground_truth" not in (folder / "answers.jsonl").read_text()
     page = (home / "out" / "report.html").read_text()
     assert "Is the table red?" in page and "66.7" in page and "NOT_SETTLED 1" in page
-    assert cv2.imread(str(home / "out" / "figures.png")) is not None
+    assert not (home / "out" / "figures.png").exists()  # of so few questions no figure is drawn
     assert (folder / "worst" / "01" / "map.png").exists()
     table = (home / "out" / "report.md").read_text()
     assert (
@@ -271,7 +274,9 @@ def test_grounding_is_laid_down_as_boxes_and_an_error_is_no_none(tmp_path: Path)
     made = OfficialSet("multi3drefer", [annotations], replace(QUICK, boxes=true))
     scene = small_scene()
     asked = made.question(made.items[0], scene)
-    assert asked is not None and asked.text == "Which objects match The chairs?"
+    assert asked is not None and asked.text == (
+        'Are there any objects that match the description "The chairs"? If so, which?'
+    )
     blank = {"success": True, "choice": "", "value": None, "unit": "", "error": ""}
 
     def score(none: Answer, some: Answer) -> float:
@@ -294,6 +299,15 @@ def test_captions_are_asked_of_the_maps_object(tmp_path: Path):
     asked = [made.question(item, small_scene()) for item in made.items]
     assert asked[0] is not None and asked[0].text == "Describe object 3." and asked[1] is None
     assert all(item.by_id for item in made.items)
+    rows = []
+    for item, question in zip(made.items, asked, strict=True):
+        answer = Answer("a chair.") if question else Answer("no object of the map lies there", ErrorCode.NOT_IN_MAP)
+        more = made.more(item, answer, small_scene())
+        rows.append(
+            {"id": item.id, "success": answer.success, "answer": answer.text, "choice": "", "value": None, **more}
+        )
+    result = made.score(rows, made.items)
+    assert values(result)["matched@0.5"] == 50 and result["missing"]["count"] == 0
 
 
 # Our own questions
@@ -317,6 +331,7 @@ def test_generated_questions_about_a_recording_that_is_mapped_once(recorded: Pat
     assert len(rows) == result["asked"] == result["scored"] > 10 and {r["scene"] for r in rows} == {"studio"}
     assert sum(result["errors"].values()) == sum(not r["success"] for r in rows)
     (mapped,) = (out / "maps").glob("studio-*")
+    assert cv2.imread(str(out / "figures.png")) is not None
     before = answers.stat().st_mtime_ns, (mapped / "objects.json").stat().st_mtime_ns
     good(run(*options))
     assert before == (answers.stat().st_mtime_ns, (mapped / "objects.json").stat().st_mtime_ns)
@@ -340,6 +355,34 @@ def test_the_true_answers_get_all_points_and_what_needs_ids_can_be_left_out(reco
         GeneratedSet(places, GeneratedConfig(("caption",)), QUICK)
     with pytest.raises(BenchmarkError, match="'vsu'"):
         GeneratedSet(places, GeneratedConfig(("vsu",)), QUICK)
+
+
+def test_homes_are_simulated_and_mapped_once_for_the_same_settings(tmp_path: Path):
+    small = SimulateConfig(width=80, height=60, max_duration_s=2.0)
+    (place,) = furnished([Path("studio")], tmp_path, seed=2, options=small).values()
+    assert place.truth is not None and load_truth(place.truth).frames and place.scene(pictures=True).views
+    assert not list(tmp_path.rglob("*.mcap"))  # of a recording the truth alone is kept
+    made = (place.run / "objects.json").stat().st_mtime_ns
+    again = furnished([Path("studio")], tmp_path, seed=2, options=small)
+    assert again == {place.name: place} and (place.run / "objects.json").stat().st_mtime_ns == made
+    (other,) = furnished([Path("studio")], tmp_path, seed=3, options=small).values()
+    assert other.run != place.run
+    with pytest.raises(BenchmarkError, match="nowhere.json"):
+        furnished([tmp_path / "nowhere.json"], tmp_path)
+
+
+def test_questions_name_only_frames_that_every_variant_shows(recorded: Path, tmp_path: Path):
+    places = find_places(recorded, ["studio"], tmp_path / "maps")
+    scene = places["studio"].scene(pictures=True)
+    assert [v.id for v in scene.views] == list(range(1, len(scene.views) + 1)) and len(scene.views) > 3
+    shown = set(Prompter(PromptConfig(frames=3)).build(Question("is it tidy?"), scene).views)
+    named: dict[int, set[int]] = {}
+    for fewest in (0, 3):
+        made = GeneratedSet(places, GeneratedConfig(("camera_displacement",), 9, fewest_frames=fewest), QUICK)
+        asked = [made._questions[item.id][1] for item in made.items]
+        named[fewest] = {f.index for q in asked for f in q.frames}
+        assert asked and all(f"of {len(scene.views)}" in q.question for q in asked)
+    assert named[3] <= shown and not named[0] <= shown
 
 
 def test_accuracy_over_frames_needs_two_numbers_of_them(tmp_path: Path):

@@ -165,6 +165,8 @@ def test_options_make_a_question_of_anything_and_a_situation_situates_it():
 def test_what_a_grounding_question_looks_for():
     assert description("Which object is the red mug?") == "the red mug"
     assert description("Please find all chairs by the table.") == "chairs by the table"
+    asked = 'Are there any objects that match the description "red mugs. they stand by the sink"? If so, which?'
+    assert description(asked) == "red mugs. they stand by the sink"
     assert description("which chair is free?") == "which chair is free"
 
 

@@ -101,7 +101,8 @@ def run(
                 places = find_places(scenes, names_with_truth(scenes), cache, mapping, progress=progress)
             else:
                 places = furnished(layouts or (), cache, seed=seed, noise=noise, config=mapping, progress=progress)
-        made = GeneratedConfig(tuple(k.strip() for k in kinds.split(",") if k.strip()), per_kind, seed)
+        fewest = min(variant.frames for variant in variants)
+        made = GeneratedConfig(tuple(k.strip() for k in kinds.split(",") if k.strip()), per_kind, seed, fewest)
         questions = GeneratedSet(places, made, settings)
     else:
         official = OfficialSet(name, annotations or (), settings, limit, seed)

@@ -11,7 +11,7 @@ Everything is drawn from one seed; what is drawn for one kind does not depend on
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from s3d_ros.offline.questions_camera import CAMERA
 from s3d_ros.offline.questions_families import FAMILIES, kinds_of
@@ -35,13 +35,15 @@ def make_questions(
     splits: Sequence[str] = ("official", "open", "held_out"),
     kinds: Sequence[str] = ("vsi",),
     shown: Sequence[TrueFrame] | None = None,
+    nameable: Collection[int] | None = None,
 ) -> list[ScoredQuestion]:
     """Make up to ``per_kind`` questions of each kind (and level of direction), fewer where the place has no more.
 
     kinds: families or kinds. shown: the frames that "frame i of N" counts, by time; None: 32 evenly spaced ones.
-    Raises ValueError for an unknown kind.
+    nameable: indices of those that a question may name; None: all. Raises ValueError for an unknown kind.
     """
     maker = Maker(truth, seed, frozenset(splits), shown_frames(truth) if shown is None else shown)
+    maker.nameable = None if nameable is None else frozenset(nameable)
     out: list[ScoredQuestion] = []
     for kind in kinds_of(kinds):
         maker.begin(kind)

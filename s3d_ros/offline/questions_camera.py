@@ -116,7 +116,7 @@ def movement(maker: Maker, kind: str) -> Iterator[ScoredQuestion]:
 
 
 def _frames(maker: Maker) -> list[tuple[int, TrueFrame]]:
-    return list(enumerate(maker.shown))
+    return [(k, frame) for k, frame in enumerate(maker.shown) if maker.nameable is None or k in maker.nameable]
 
 
 def _visible(maker: Maker, frame: TrueFrame) -> list[TrueObject]:

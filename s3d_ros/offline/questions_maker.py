@@ -36,6 +36,7 @@ class Maker:
         }
         self.unique = [os[0] for os in self.known.values() if len(os) == 1]
         self._distances: dict[tuple[int, int], float] = {}
+        self.nameable: frozenset[int] | None = None  # of ``shown``; None: all
         self.notes: dict[str, Any] = {}  # what several kinds need
         self.begin("")
 

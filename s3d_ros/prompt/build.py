@@ -305,6 +305,9 @@ def _nearest_first(
 
 def description(question: str) -> str:
     """Return what a grounding question looks for: "Which object is the red mug?" -> "the red mug"."""
+    quoted = re.search(r'\bdescription\s+"(.+)"', question)
+    if quoted:
+        return quoted[1].strip()
     text = question.strip().rstrip("?.! ")
     text = re.sub(r"^(?:please\s+)?(?:can|could|would|will) you\s+(?:please\s+)?", "", text, flags=re.IGNORECASE)
     text = re.sub(

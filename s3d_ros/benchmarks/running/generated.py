@@ -22,6 +22,8 @@ from s3d_ros.offline.questions_record import ScoredQuestion, asked_row, key_row,
 from s3d_ros.offline.run import load_scene, view_stamps
 from s3d_ros.offline.score import BoxOverlap, score
 from s3d_ros.offline.truth import load_truth, shown_frames
+from s3d_ros.prompt.frames import least_telling_first
+from s3d_ros.prompt.numbers import Numbers
 from s3d_ros.types import Answer, Question, Scene
 
 _RULES = {
@@ -35,11 +37,15 @@ _WORDINGS = {"official": "official wordings", "open": "other wordings", "held_ou
 
 @dataclass(frozen=True)
 class GeneratedConfig:
-    """kinds: families or kinds of question. per_kind: of each in each scene, at most. seed: of what is asked."""
+    """kinds: families or kinds of question. per_kind: of each in each scene, at most. seed: of what is asked.
+
+    fewest_frames: of all variants; only frames that are shown even then are named in questions. 0: any.
+    """
 
     kinds: tuple[str, ...] = ("vsi", "vsti", "situated", "grounding")
     per_kind: int = 6
     seed: int = 0
+    fewest_frames: int = 0
 
 
 class GeneratedSet:
@@ -65,7 +71,9 @@ class GeneratedSet:
             scene = load_scene(place.run)
             needs_frames = any(FAMILY_OF[kind] == "vsti" for kind in kinds)
             shown = shown_frames(truth, stamps_ns=view_stamps(place.run)) if needs_frames else ()
-            for q in make_questions(truth, config.seed, config.per_kind, kinds=kinds, shown=shown):
+            nameable = _shown_always(place, config.fewest_frames) if needs_frames and config.fewest_frames else None
+            made = make_questions(truth, config.seed, config.per_kind, kinds=kinds, shown=shown, nameable=nameable)
+            for q in made:
                 self._questions[f"{name}/{q.id}"] = name, q
             iou = box_ious([o.box for o in scene.objects], [t.box for t in truth.objects])
             self._overlaps[name] = BoxOverlap(
@@ -159,6 +167,13 @@ class GeneratedSet:
             }
             for *_, row in sorted(turn, key=lambda t: t[:3])[:most]
         ]
+
+
+def _shown_always(place: Place, fewest: int) -> list[int]:
+    """Return the indices, by time, of the view frames that a prompt of so few still shows."""
+    scene = place.scene(pictures=False)
+    order = least_telling_first(scene.views, Numbers().of(scene))
+    return sorted(order[max(len(order) - fewest, 0) :])
 
 
 def _metrics(rows: Sequence[Row], all_kinds: Sequence[str]) -> tuple[dict[str, Metric], dict[str, int], dict[str, str]]:

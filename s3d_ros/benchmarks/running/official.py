@@ -7,6 +7,7 @@ in the frame of the annotations' boxes, and the objects that an answer names are
 from __future__ import annotations
 
 import random
+import re
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,8 @@ from s3d_ros.offline.questions_record import write_rows
 from s3d_ros.types import Answer, OrientedBox, Question, Scene
 
 LEAST_IOU = 0.25  # an object of the map stands for a true one from here on: the lower of Scan2Cap's thresholds
+_BEGINNING = re.compile(r"^(?:this|that|it|there) is (?=an? |the )", re.IGNORECASE)
+_NOWHERE = {"center": [0.0, 0.0, 0.0], "size": [0.0, 0.0, 0.0], "axes": [[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]]}
 _Asked = QaItem | GroundingItem | CaptionItem | SpatialItem
 
 
@@ -71,10 +74,10 @@ class OfficialSet:
         if isinstance(a, QaItem):
             return Question(f"{a.situation} {a.question}".strip())
         if isinstance(a, GroundingItem):
-            words = a.description.strip().rstrip(".?! ")
-            return Question(
-                f"Which object matches {words}?" if self.name == "scanrefer" else f"Which objects match {words}?"
-            )
+            words = _BEGINNING.sub("", a.description.strip().rstrip(".?! "))
+            if self.name == "scanrefer":
+                return Question(f"Which object is {words}?")
+            return Question(f'Are there any objects that match the description "{words}"? If so, which?')
         assert self._boxes is not None
         found = object_at(self._boxes[a.scene][a.object], scene, self._settings.oriented)
         return None if found is None else Question(f"Describe object {found}.")
@@ -121,14 +124,14 @@ class OfficialSet:
     def _prediction(self, row: Row) -> Row:
         """Return an answer as the scorers read predictions; one that failed says nothing."""
         out: Row = {"id": row["id"]}
-        if isinstance(self._known[row["id"]], CaptionItem) and "boxes" in row:
-            out["boxes"] = row["boxes"]
+        if isinstance(self._known[row["id"]], CaptionItem):
+            out["boxes"] = row.get("boxes") or [_NOWHERE]
         if not row["success"]:
             return {**out, "prediction": "", "success": False}
         number = row["value"] is not None and (isinstance(self._known[row["id"]], SpatialItem) or not row["unit"])
         text = row["choice"] or (f"{row['value']:g}" if number else row["answer"])
         out |= {"prediction": text, "choice": row["choice"], "value": row["value"]}
-        return {**out, **({"boxes": row["boxes"]} if "boxes" in row else {})}
+        return {**({"boxes": row["boxes"]} if "boxes" in row else {}), **out}
 
     def _scored(self, rows: Sequence[Row], count: int) -> Row:
         with tempfile.TemporaryDirectory() as folder:

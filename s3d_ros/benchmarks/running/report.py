@@ -47,8 +47,10 @@ td:first-child,th:first-child{text-align:left}small{color:#666}img.plot{max-widt
 def write_report(out: Path, title: str, baselines: Mapping[str, Row], results: Sequence[Row]) -> Path:
     """Write ``report.md``, ``report.html`` and the plots into ``out``; return the page."""
     columns = columns_of(baselines, results)
+    for old in (FIGURES, FRAMES):
+        (out / old).unlink(missing_ok=True)
     tables = [figures_table(columns), runs_table(results)]
-    notes = notes_of(results)
+    notes = notes_of(results, bool(baselines))
     about = f"{len(results)} runs, {max((r['asked'] for r in results), default=0)} questions. Scores x 100, with their "
     about += "95 % intervals (bootstrap)." if any(_has_interval(r) for r in results) else "intervals left out."
     plots = [
@@ -104,12 +106,13 @@ def runs_table(results: Sequence[Row]) -> list[list[str]]:
     return rows
 
 
-def notes_of(results: Sequence[Row]) -> list[str]:
+def notes_of(results: Sequence[Row], guessed: bool) -> list[str]:
     """Return in words how it was scored, and what is not there and why."""
     notes = [f"{name}: {rule}" for name, rule in (results[0]["rules"].items() if results else ())]
     for r in results:
         notes += [f"{r['column']}, {name}: not computed, {why}" for name, why in r["not_computed"].items()]
-    notes.append("guessing draws from the right answers of these very questions: of few it is too good")
+    if guessed:
+        notes.append("guessing draws from the right answers of these very questions: of few it is too good")
     if any(f["count"] < LEAST_COUNT and f["low"] is not None for r in results for f in r["metrics"].values()):
         notes.append(f"fewer than {LEAST_COUNT} questions have no interval, and are in no plot")
     failed = [r["column"] for r in results if r["errors"]]
@@ -127,14 +130,18 @@ def show_report(
         head: {**r, "metrics": {k: {**m, "low": None} for k, m in r["metrics"].items()}}
         for head, r in columns_of(baselines, results).items()
     }  # intervals are in the files: a terminal is too narrow for them
-    for rows in (figures_table(short), runs_table(results)):
-        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-        for k, head in enumerate(rows[0]):
-            table.add_column(Text(head), justify="left" if k == 0 else "right")
-        for row in rows[1:]:
-            table.add_row(*map(Text, row))
-        console.print(table)
-    for note in notes_of(results):
+    rows = figures_table(short)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for k, head in enumerate(rows[0]):
+        table.add_column(Text(head), justify="left" if k == 0 else "right")
+    for row in rows[1:]:
+        table.add_row(*map(Text, row))
+    console.print(table)
+    heads, *runs = runs_table(results)
+    for run in runs:
+        told = "; ".join(f"{head} {cell}" for head, cell in zip(heads[1:], run[1:], strict=True) if cell)
+        console.print(Text(f"{run[0]}: {told}"), soft_wrap=True)
+    for note in notes_of(results, bool(baselines)):
         console.print(Text(note, style="dim"), soft_wrap=True)
 
 
