@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -19,6 +18,7 @@ from ros_live import NodeProcess, Spinning, wait_for
 from ros_scenes import FakeMapper, chair, make_seen_scene
 from safetensors.torch import load_file, save_file
 from tiny_vlm import make_tiny
+from transformers import AutoTokenizer
 
 from s3d_ros.action import AskScene as AskSceneAction
 from s3d_ros.ros import qos
@@ -63,6 +63,7 @@ class Asker(Spinning):
     def __init__(self, ns: str) -> None:
         super().__init__(ns)
         self.action = ActionClient(self.node, AskSceneAction, "ask", result_service_qos_profile=qos.QUESTIONS)
+        self.asked: list[Asked] = []
         assert self.action.wait_for_server(LONG_S)
 
     def ask(self, question: str, **fields: Any) -> Asked:
@@ -76,9 +77,14 @@ class Asker(Spinning):
         sent = self.action.send_goal_async(goal, feedback_callback=on_feedback)
         asked.handle = wait_for(lambda: sent.done() and sent.result(), 20, "the goal")
         asked.result = asked.handle.get_result_async()
+        self.asked.append(asked)
         return asked
 
     def __exit__(self, *error: object) -> None:
+        for asked in self.asked:  # the model is there for the next test, whatever became of this one
+            if not asked.result.done():
+                asked.handle.cancel_goal_async()
+                wait_for(asked.result.done, what="the end of a question")
         self.action.destroy()
         super().__exit__(*error)
 
@@ -90,13 +96,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that never says that it has ended: that token's logit is always 0, and some other's is above."""
+    """A model that never ends, and says more with each token: all others' logits are 0, and some letter's is above."""
     directory = make_tiny("qwen2_5_vl", tmp_path_factory.mktemp("endless"))
-    stop = json.loads((directory / "generation_config.json").read_text())["eos_token_id"]
+    tokenizer = AutoTokenizer.from_pretrained(directory)
     weights = load_file(directory / "model.safetensors")
-    for name in ("lm_head.weight", "model.language_model.embed_tokens.weight", "model.embed_tokens.weight"):
-        if name in weights:
-            weights[name][stop] = 0
+    for token in range(len(weights["lm_head.weight"])):
+        if not tokenizer.decode([token], skip_special_tokens=True).strip().isalpha():
+            weights["lm_head.weight"][token] = 0
     save_file(weights, directory / "model.safetensors", {"format": "pt"})
     return directory
 
