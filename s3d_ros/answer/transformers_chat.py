@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from s3d_ros.answer import model_wire as wire
@@ -44,6 +44,7 @@ class WatchConfig:
 
 
 MAX_DEATHS = 3  # in a row, while loading; after that it is tried as seldom as one that can't be loaded
+MAX_TRIES = 4  # of a question that only waited whenever the process died
 
 
 class _Request:
@@ -330,8 +331,10 @@ class TransformersChat:
                     request.events.put(ChatError(ErrorCode.MODEL_FAILED, text))
                     request.stopped_at = now
                     process.send(wire.Cancel(number))
-                if request.begun_at and request.stopped_at and now - request.stopped_at > watch.stop_s:
-                    return f"it went on answering for {watch.stop_s:g} s after it was told to stop"
+            in_work = [r for r in self._requests.values() if r.begun_at]
+            # It may be slow to hear while it reads for others
+            if in_work and all(r.stopped_at and now - r.stopped_at > watch.stop_s for r in in_work):
+                return f"it went on answering for {watch.stop_s:g} s after it was told to stop"
         return ""
 
     def _on_death(self, reason: str) -> float:
@@ -360,10 +363,13 @@ class TransformersChat:
             if not any(r.begun_at for r in self._requests.values()) and self._beat.working:
                 self._warm, self._may_warm = None, False  # reading ahead may have done it
         self._last_fault = self._why = reason
+        in_work = sum(r.begun_at > 0 for r in self._requests.values())
         for number, request in list(self._requests.items()):
             if request.stopped_at:
                 del self._requests[number]
-            elif request.begun_at or request.tries > 1:
+            elif request.begun_at and in_work > 1:  # it may have been another's fault: the next time it is alone
+                request.message = replace(request.message, alone=True)
+            elif request.begun_at or request.tries >= MAX_TRIES:
                 text = f"the model failed while it answered: {reason}; it is started again: ask again later"
                 self._finish(number, ChatError(ErrorCode.MODEL_FAILED, text))
         self._state = self._opening()
