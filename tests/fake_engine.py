@@ -79,9 +79,7 @@ class Engine:
                 return
         self._note("warmed")
 
-    def ask(
-        self, asked: Sequence[Asked], more: Callable[[], Sequence[Asked]]
-    ) -> Iterator[tuple[int, str | ChatReply]]:
+    def ask(self, asked: Sequence[Asked], more: Callable[[], Sequence[Asked]]) -> Iterator[tuple[int, str | ChatReply]]:
         asked = list(asked)
         texts = [words_of(a.chat) for a in asked]
         self._note("ask " + " | ".join(texts))

@@ -1,14 +1,13 @@
 """Reads prompts and chooses tokens, for several questions at once.
 
-The questions of a batch stand in one sequence, after what they share; a mask keeps each from seeing the others. So nothing of the shared part is copied, read twice or computed twice, and a batch is as exact as a
-question alone.
+The questions of a batch stand in one sequence, after what they share; a mask keeps each from seeing the others. So
+nothing of the shared part is copied, read twice or computed twice, and a batch is as exact as a question alone.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from transformers.cache_utils import DynamicCache
 from s3d_ros.chat import ChatError, ChatImage
 from s3d_ros.types import ErrorCode
 from s3d_ros.vlm.asking import Event, Member
+from s3d_ros.vlm.batch import Batch, Piece
 from s3d_ros.vlm.caches import ImageStore, Read, ReadStore
 from s3d_ros.vlm.family import Family
 from s3d_ros.vlm.tokens import I64, Prompt, common_prefix
@@ -25,9 +25,11 @@ from s3d_ros.vlm.tokens import I64, Prompt, common_prefix
 _CHUNK_S = 0.06  # a piece of a prompt takes about so long, so that a cancel is heard in time
 _CHUNK_TOKENS = (64, 4096)
 _FIRST_CHUNK = 256
-_BATCH_TOKENS = 16384  # questions' own; then nobody joins any longer: those that have ended stay in the way until all end
+_BATCH_TOKENS = (
+    16384  # questions' own; then nobody joins any longer: those that have ended stay in the way until all end
+)
 
-# Called with the keys of what a running batch has before its questions' own, and how many questions it holds: who joins?
+# Called with the keys of what a batch has before its questions' own, and how many questions it holds: who joins it?
 Joining = Callable[[I64, int], Sequence[Member]]
 
 
@@ -93,7 +95,7 @@ class Decoder:
             read_on = self._read_prompt(leader, read, known, base, lambda: all(m.cancelled for m in members))
             settled = read.keys, leader.shared
             if read_on:
-                batch = _Batch(self._family, read.cache, base)
+                batch = Batch(self._family, read.cache, base)
                 yield from self._decode(batch, members, lambda active: joining(leader.prompt.keys[:base], active))
                 if not batch.mixed and not leader.cancelled:
                     said = np.array(leader.tokens, dtype=np.int64)
@@ -133,7 +135,7 @@ class Decoder:
         return True
 
     def _decode(
-        self, batch: _Batch, members: list[Member], joining: Callable[[int], Sequence[Member]]
+        self, batch: Batch, members: list[Member], joining: Callable[[int], Sequence[Member]]
     ) -> Iterator[Event]:
         """Read what the members do not share, piece by piece, while those that are read choose tokens; until all end.
 
@@ -148,15 +150,14 @@ class Decoder:
             if pieces:
                 began = time.perf_counter()
                 chosen = self._step(batch, pieces)
-                read = sum(len(p.ids) for p in pieces)
-                self._took(read, began)
+                self._took(sum(len(p.ids) for p in pieces), began)
                 for member, token, log_prob in chosen:
                     yield from self._chosen(member, token, log_prob)
             active = [m for m in active if not m.done]
             if active and batch.own_tokens < _BATCH_TOKENS:
                 active += joining(len(active))
 
-    def _pieces(self, members: Sequence[Member]) -> list[_Piece]:
+    def _pieces(self, members: Sequence[Member]) -> list[Piece]:
         """Return what each reads next: a token, or, as long as there is room for it, a piece of its prompt.
 
         Who has the least left to read goes first: short questions don't wait for long ones.
@@ -171,10 +172,10 @@ class Decoder:
             if features is None:
                 continue  # cancelled
             room -= stop - member.at
-            pieces.append(_Piece(member, stop, *member.row(stop), features))
+            pieces.append(Piece(member, stop, *member.row(stop), features))
         return pieces
 
-    def _step(self, batch: _Batch, pieces: Sequence[_Piece]) -> list[tuple[Member, int, float]]:
+    def _step(self, batch: Batch, pieces: Sequence[Piece]) -> list[tuple[Member, int, float]]:
         """Read the pieces; return what those that are read by now choose."""
         with torch.inference_mode():
             tokens, log_probs = _choose(batch.step(pieces))
@@ -275,68 +276,13 @@ class Decoder:
         return tensor.to(self._family.device)
 
     def _took(self, tokens: int, began: float) -> None:
-        """Make the next piece such that it takes about ``_CHUNK_S``. A small one tells little of what a large one takes."""
+        """Make the next piece such that it takes about ``_CHUNK_S``. A small one tells little of a large one."""
         if self._family.device.type == "cuda":
             torch.cuda.synchronize()
         took_s = max(1e-6, time.perf_counter() - began)
         low, high = _CHUNK_TOKENS
         if tokens >= self._chunk or (tokens >= low and took_s > _CHUNK_S):
             self._chunk = int(min(high, max(low, min(2 * self._chunk, tokens / took_s * _CHUNK_S))))
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """What a member reads in one step: its prompt up to ``stop``, or its last token."""
-
-    member: Member
-    stop: int
-    ids: torch.Tensor
-    positions: torch.Tensor
-    features: tuple[torch.Tensor, ...]
-
-
-class _Batch:
-    """The questions' own tokens, behind ``base`` tokens that were read before. mixed: there were several questions."""
-
-    def __init__(self, family: Family, cache: Any, base: int) -> None:
-        self._family = family
-        self._cache = cache
-        self._before = torch.arange(base, device=family.device)
-        self._owners = torch.zeros(0, dtype=torch.long, device=family.device)
-        self._seen: set[int] = set()
-
-    @property
-    def mixed(self) -> bool:
-        return len(self._seen) > 1
-
-    @property
-    def own_tokens(self) -> int:
-        return len(self._owners)
-
-    def step(self, pieces: Sequence[_Piece]) -> torch.Tensor:
-        """Read pieces; return the logits (m, vocabulary) of the last tokens of those m that end their prompts."""
-        device = self._family.device
-        lengths = torch.tensor([len(p.ids) for p in pieces])
-        self._seen.update(p.member.index for p in pieces)
-        owners = torch.repeat_interleave(torch.tensor([p.member.index for p in pieces]), lengths).to(device)
-        begin = len(self._owners)
-        self._owners = torch.cat([self._owners, owners])
-        mask = None
-        if self.mixed:
-            mine = self._owners[None, :] == owners[:, None]
-            here = torch.arange(begin, len(self._owners), device=device)
-            mine &= torch.arange(len(self._owners), device=device) <= here[:, None]
-            bases = torch.repeat_interleave(torch.tensor([p.member.base for p in pieces]), lengths).to(device)
-            mask = torch.cat([self._before < bases[:, None], mine], dim=1)
-        ends = [p.stop == len(p.member.prompt) for p in pieces]
-        return self._family.step(
-            torch.cat([p.ids for p in pieces]).to(device),
-            torch.cat([p.positions for p in pieces], dim=1).to(device),
-            self._cache,
-            tuple(torch.cat(layer) for layer in zip(*(p.features for p in pieces if p.features), strict=True)),
-            mask,
-            (lengths.cumsum(0) - 1)[torch.tensor(ends)].to(device),
-        )
 
 
 def _choose(logits: torch.Tensor) -> tuple[list[int], list[float]]:
