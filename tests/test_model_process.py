@@ -19,7 +19,8 @@ from fake_engine import Config
 
 from s3d_ros.answer import model_wire as wire
 from s3d_ros.answer.model_process import Shelf
-from s3d_ros.answer.transformers_chat import TransformersChat, WatchConfig
+from s3d_ros.answer.model_watch import WatchConfig
+from s3d_ros.answer.transformers_chat import TransformersChat
 from s3d_ros.chat import Chat, ChatError, ChatImage, ChatReply, Turn
 from s3d_ros.types import ErrorCode
 
@@ -244,6 +245,22 @@ def test_those_that_only_waited_are_asked_again_once(tmp_path: Path) -> None:
         assert first.wait().error.code == ErrorCode.MODEL_FAILED
         assert waiting.wait().reply.text.startswith("patient")
         assert len([line for line in said(log) if line.startswith("loaded")]) == 2
+
+
+def test_who_gives_up_while_it_is_started_again_is_not_asked_for(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with model(Config(log=str(log), load_s=0.5)) as chat:
+        first = Asking(chat, "loop")
+        wait_for(lambda: first.texts)
+        waiting = Asking(chat, "patient")
+        wait_for(lambda: chat.status()["waiting"] == "1")
+        os.kill(chat._process.pid, signal.SIGKILL)
+        wait_for(lambda: chat.missing())
+        waiting.cancelled.set()
+        assert waiting.wait().reply.stopped == "cancelled"
+        wait_for(lambda: not chat.missing())
+        assert Asking(chat, "later").wait().reply is not None
+        assert "ask patient" not in said(log)
 
 
 def test_they_are_not_asked_a_third_time() -> None:

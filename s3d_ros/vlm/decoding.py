@@ -25,9 +25,8 @@ from s3d_ros.vlm.tokens import I64, Prompt, common_prefix
 _CHUNK_S = 0.06  # a piece of a prompt takes about so long, so that a cancel is heard in time
 _CHUNK_TOKENS = (64, 4096)
 _FIRST_CHUNK = 256
-_BATCH_TOKENS = (
-    16384  # questions' own; then nobody joins any longer: those that have ended stay in the way until all end
-)
+_ROOM = 4096  # tokens of replies that memory is taken for beforehand; few replies are as long as they may be
+_BATCH_TOKENS = 16384  # of questions' own; then nobody joins: those that have ended stay in the way until all have
 
 # Called with the keys of what a batch has before its questions' own, and how many questions it holds: who joins it?
 Joining = Callable[[I64, int], Sequence[Member]]
@@ -89,7 +88,8 @@ class Decoder:
         for member in members:
             member.reused = known
             member.start_from(base)
-        read.cache.reserve(max(len(m.prompt) for m in members) + sum(m.asked.max_new_tokens for m in members))
+        replies = min(_ROOM, sum(m.asked.max_new_tokens for m in members))
+        read.cache.reserve(max(len(m.prompt) for m in members) + replies)
         settled = read.keys, leader.shared
         try:
             read_on = self._read_prompt(leader, read, known, base, lambda: all(m.cancelled for m in members))
