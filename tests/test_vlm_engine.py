@@ -353,11 +353,14 @@ def test_a_chat_without_pictures_and_without_system_text(models: dict[str, Path]
         assert ask(engine, [Chat("", (Turn("user", ("Where?",)),))], 3)[0].new_tokens > 0
 
 
-def test_questions_join_a_running_batch_between_tokens(qwen: Engine) -> None:
+@pytest.mark.parametrize("family", CUTTABLE)
+def test_questions_join_a_running_batch_between_tokens(models: dict[str, Path], family: str) -> None:
+    qwen = Engine(ModelConfig(model=str(models[family])))
     talks = [chat(q) for q in QUESTIONS] + [chat(QUESTIONS[0], ("other", "scene"))]
     alone = [ask(qwen, [t])[0].text for t in talks]
     later = iter([[], [Asked(talks[1], 10)], [], [Asked(t, 10) for t in talks[2:]]])
     order, replies = [], {}
+    qwen.forget()
     for index, event in qwen.ask([Asked(talks[0], 10)], lambda: next(later, [])):
         order.append(index)
         if isinstance(event, ChatReply):
