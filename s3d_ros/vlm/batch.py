@@ -20,7 +20,7 @@ class Piece:
     stop: int
     ids: torch.Tensor
     positions: torch.Tensor
-    features: tuple[torch.Tensor, ...]
+    features: tuple[torch.Tensor, ...] = ()
 
 
 class Batch:

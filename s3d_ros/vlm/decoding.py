@@ -165,8 +165,11 @@ class Decoder:
         pieces = []
         room = self._chunk
         for member in sorted(members, key=lambda m: len(m.prompt) - m.at):
-            stop = member.at if member.is_read else min(member.at + room, len(member.prompt))
-            if not member.is_read and stop == member.at:
+            if member.is_read:
+                pieces.append(Piece(member, member.at, *member.row(member.at)))
+                continue
+            stop = min(member.at + room, len(member.prompt))
+            if stop == member.at:
                 continue  # it waits for the others
             features = self._features(member.prompt, member.at, stop, lambda m=member: m.cancelled)  # type: ignore[misc]
             if features is None:
