@@ -85,6 +85,18 @@ def read_reply(text: str, task: Task, numbering: Numbering, options: Sequence[tu
     return Reading(words, objects, choice, value, unit, max(unknown, 0))
 
 
+def grounded(task: Task, numbers: Sequence[int]) -> str:
+    """Return the reply that names objects by their scene numbers: what ``read_reply`` reads, and training teaches.
+
+    >>> grounded(Task.GROUND_ONE, [12]), grounded(Task.GROUND_MANY, [7, 3]), grounded(Task.GROUND_MANY, [])
+    ('<OBJ012>.', 'Yes. <OBJ003> and <OBJ007>.', 'No.')
+    """
+    if not numbers:
+        return "No."
+    named = " and ".join(token(n) for n in sorted(set(numbers)))
+    return f"{named}." if task == Task.GROUND_ONE else f"Yes. {named}."
+
+
 def tidy(text: str) -> str:
     """Write every scene number as ``<OBJ012>``; those that can't be one (0, above 999) become words.
 
