@@ -23,6 +23,7 @@ from s3d_ros.cli_support import (
     tell_run,
     words_of,
 )
+from s3d_ros.train.cli import app as dataset_app
 
 if TYPE_CHECKING:
     pass
@@ -76,6 +77,7 @@ app = typer.Typer(
 )
 
 app.add_typer(benchmark_app, name="benchmark", rich_help_panel="See and measure")
+app.add_typer(dataset_app, name="dataset", rich_help_panel="Training")
 
 # --- arguments that several commands share ----------------------------------------------------------------------
 
@@ -116,7 +118,9 @@ class Noise(StrEnum):
 def replay(
     path: Annotated[
         Path,
-        typer.Argument(metavar="PATH", help="a rosbag2 (folder, .mcap or .db3), or a 7-Scenes or TUM RGB-D folder"),
+        typer.Argument(
+            metavar="PATH", help="a rosbag2 (folder, .mcap or .db3), or data of 7-Scenes, TUM, ScanNet or ARKitScenes"
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="folder for the results")],
     config: ConfigFile = None,

@@ -64,6 +64,8 @@ def by_far_side(
         if track.box.size[int(np.argmax(toward))] > _SLAB_M:
             continue  # its depth is known already: what is seen now is another
         u, v, z = project(sample(track, voxels), frame)
+        if not len(u):
+            continue  # all that it owned is another's by now
         inside = (u >= 0) & (v >= 0) & (u < mask.shape[1]) & (v < mask.shape[0])
         under = np.zeros(len(u), bool)
         under[inside] = mask[v[inside], u[inside]]

@@ -125,6 +125,10 @@ class ViewSelector:
         """Return the view frames by time, those that were marked at least once."""
         return tuple(sorted((v.frame for v in self._views if v.frame.revision), key=lambda f: f.stamp_ns))
 
+    def stamps(self) -> frozenset[int]:
+        """Return the stamps of the view frames that are kept now, marked or not."""
+        return frozenset(v.frame.stamp_ns for v in self._views)
+
     def _far_from_all(self, T: F64) -> bool:
         if not self._views:
             return True

@@ -15,11 +15,15 @@ from s3d_ros.chat import Chat, ChatImage, ChatReply, Part
 
 @dataclass(frozen=True)
 class Config:
-    """model: "", "missing", "dies" or "odd" while it is loaded. log: file that tells what was called."""
+    """model: "", "missing", "dies" or "odd" while it is loaded. log: file that tells what was called.
+
+    joins: questions join those in work.
+    """
 
     model: str = ""
     log: str = ""
     load_s: float = 0.0
+    joins: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Engine:
 
     def __init__(self, config: Config, on_progress: Callable[[str, float], None]) -> None:
         self._log = config.log
+        self._joins = config.joins
         on_progress("weights", 0.4)
         time.sleep(config.load_s)
         if config.model == "missing":
@@ -74,7 +79,8 @@ class Engine:
                 return
         self._note("warmed")
 
-    def ask(self, asked: Sequence[Asked]) -> Iterator[tuple[int, str | ChatReply]]:
+    def ask(self, asked: Sequence[Asked], more: Callable[[], Sequence[Asked]]) -> Iterator[tuple[int, str | ChatReply]]:
+        asked = list(asked)
         texts = [words_of(a.chat) for a in asked]
         self._note("ask " + " | ".join(texts))
         if len(asked) > 1 and "together" in texts:
@@ -87,6 +93,12 @@ class Engine:
             if "stuck" in texts:
                 time.sleep(1000)
             time.sleep(0.02)
+            for one in more() if self._joins else ():
+                left[len(asked)] = words_of(one.chat)
+                asked.append(one)
+                said.append("")
+                self._note(f"joined {left[len(asked) - 1]}")
+                self._obey(left[len(asked) - 1].split(" ")[0])
             for k, text in list(left.items()):
                 words = text.split()
                 if asked[k].cancelled() and words[0] != "deaf":

@@ -19,7 +19,8 @@ from fake_engine import Config
 
 from s3d_ros.answer import model_wire as wire
 from s3d_ros.answer.model_process import Shelf
-from s3d_ros.answer.transformers_chat import TransformersChat, WatchConfig
+from s3d_ros.answer.model_watch import WatchConfig
+from s3d_ros.answer.transformers_chat import TransformersChat
 from s3d_ros.chat import Chat, ChatError, ChatImage, ChatReply, Turn
 from s3d_ros.types import ErrorCode
 
@@ -126,6 +127,59 @@ def test_questions_that_wait_are_taken_together(tmp_path: Path) -> None:
         assert len([line for line in said(log) if line.startswith("ask")]) == 2
 
 
+def test_who_comes_late_joins_those_in_work_and_may_be_cancelled_alone(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with model(Config(log=str(log), joins=True)) as chat:
+        first = Asking(chat, "loop")
+        wait_for(lambda: first.texts)
+        second = Asking(chat, "loop too")
+        wait_for(lambda: second.texts)
+        assert Asking(chat, "short").wait().reply.text.startswith("short")
+        assert chat.status()["in_work"] == "2" and len(said(log)) == 4, "one batch"
+        for asked in (second, first):
+            asked.cancelled.set()
+            assert asked.wait().reply.stopped == "cancelled"
+        wait_for(lambda: chat.status()["in_work"] == "0")
+        assert Asking(chat, "next").wait().reply.text.startswith("next")
+        assert chat.status()["restarts"] == "0"
+
+
+@pytest.mark.parametrize("killer", ["die", "cuda"])
+def test_after_a_crash_of_several_they_are_asked_again_one_by_one(tmp_path: Path, killer: str) -> None:
+    log = tmp_path / "log"
+    with model(Config(log=str(log), joins=True)) as chat:
+        slow = [Asking(chat, f"slow{k} " * 50) for k in range(3)]
+        wait_for(lambda: all(a.texts for a in slow))
+        guilty = Asking(chat, killer)
+        assert [a.wait().reply.text[:5] for a in slow] == ["slow0", "slow1", "slow2"]
+        assert guilty.wait().error.code == ErrorCode.MODEL_FAILED
+        wait_for(lambda: not chat.missing())
+        assert chat.status()["restarts"] == "2", "with the others, and alone"
+        again = said(log)[said(log).index(f"joined {killer}") :]
+        assert not [line for line in again[1:] if line.startswith("joined") or "|" in line]
+
+
+def test_what_one_question_does_to_those_in_work_costs_them_nothing(tmp_path: Path) -> None:
+    with model(Config(joins=True)) as chat:
+        slow = Asking(chat, "slow " * 20)
+        wait_for(lambda: slow.texts)
+        assert "nobody thought of this" in str(Asking(chat, "odd").wait().error)
+        assert slow.wait().reply.text.startswith("slow slow")
+        assert chat.status()["restarts"] == "0"
+
+
+def test_who_does_not_hear_is_not_ended_while_others_are_answered() -> None:
+    with model(Config(joins=True), WatchConfig(stop_s=0.3, backoff_s=0.05, beat_s=0.05)) as chat:
+        deaf = Asking(chat, "deaf")
+        wait_for(lambda: deaf.texts)
+        other = Asking(chat, "other " * 40)
+        wait_for(lambda: other.texts)
+        deaf.cancelled.set()
+        assert deaf.wait().reply.stopped == "cancelled"
+        assert other.wait().reply.text.startswith("other other")
+        wait_for(lambda: "went on answering for 0.3 s" in chat.status()["last_fault"])
+
+
 def test_questions_go_before_reading_ahead_which_is_taken_up_again(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with model(Config(log=str(log))) as chat:
@@ -191,6 +245,22 @@ def test_those_that_only_waited_are_asked_again_once(tmp_path: Path) -> None:
         assert first.wait().error.code == ErrorCode.MODEL_FAILED
         assert waiting.wait().reply.text.startswith("patient")
         assert len([line for line in said(log) if line.startswith("loaded")]) == 2
+
+
+def test_who_gives_up_while_it_is_started_again_is_not_asked_for(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with model(Config(log=str(log), load_s=0.5)) as chat:
+        first = Asking(chat, "loop")
+        wait_for(lambda: first.texts)
+        waiting = Asking(chat, "patient")
+        wait_for(lambda: chat.status()["waiting"] == "1")
+        os.kill(chat._process.pid, signal.SIGKILL)
+        wait_for(lambda: chat.missing())
+        waiting.cancelled.set()
+        assert waiting.wait().reply.stopped == "cancelled"
+        wait_for(lambda: not chat.missing())
+        assert Asking(chat, "later").wait().reply is not None
+        assert "ask patient" not in said(log)
 
 
 def test_they_are_not_asked_a_third_time() -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny_vlm import make_tiny
+from tiny_vlm import make_endless, make_tiny
 
 from s3d_ros.answer.model_problems import Problem
 from s3d_ros.answer.transformers_chat import TransformersChat
-from s3d_ros.chat import Chat, ChatImage, Turn
+from s3d_ros.chat import Chat, ChatImage, ChatReply, Turn
 from s3d_ros.vlm.config import ModelConfig
 
 LONG = "where is the chair " * 2000  # seconds to read, even for a tiny model
@@ -26,16 +28,27 @@ def wait_for(condition: Callable[[], object], seconds: float = 120.0) -> None:
         time.sleep(0.005)
 
 
+@contextmanager
+def running(directory: Path) -> Iterator[TransformersChat]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        made = TransformersChat(ModelConfig(str(directory), device="cpu"))
+        wait_for(lambda: not made.missing())
+        yield made
+        made.close()
+
+
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransformersChat]:
-    patch = pytest.MonkeyPatch()
-    patch.setenv("HF_HUB_OFFLINE", "1")
-    patch.setenv("OMP_NUM_THREADS", "1")
-    made = TransformersChat(ModelConfig(str(make_tiny("qwen2_5_vl", tmp_path_factory.mktemp("tiny"))), device="cpu"))
-    wait_for(lambda: not made.missing())
-    yield made
-    made.close()
-    patch.undo()
+    with running(make_tiny("qwen2_5_vl", tmp_path_factory.mktemp("tiny"))) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransformersChat]:
+    with running(make_endless(tmp_path_factory.mktemp("endless"))) as made:
+        yield made
 
 
 def asked(*parts: str | ChatImage, shared: int = 0) -> Chat:
@@ -51,11 +64,12 @@ def test_pictures_and_text_reach_the_model_and_are_reused(chat: TransformersChat
     assert chat.count_tokens(scene[0]) * 3 < first.prompt_tokens
 
 
-def test_cancelled_while_it_reads_it_stops_reading(chat: TransformersChat) -> None:
+@pytest.mark.parametrize("shared", [0, 1])
+def test_cancelled_while_it_reads_it_stops_reading(chat: TransformersChat, shared: int) -> None:
     cancelled = threading.Event()
     timer = threading.Timer(0.2, cancelled.set)
     timer.start()
-    reply = chat.ask(asked(LONG, "why?", shared=1), 4, cancelled=cancelled)
+    reply = chat.ask(asked(f"{shared} {LONG}", "why?", shared=shared), 4, cancelled=cancelled)
     assert reply.stopped == "cancelled" and reply.text == ""
     wait_for(lambda: chat.status()["in_work"] == "0", 10)
     assert chat.ask(asked("later"), 4).new_tokens > 0
@@ -69,6 +83,29 @@ def test_a_question_does_not_wait_for_a_scene_that_is_read_ahead(chat: Transform
     assert chat.ask(asked("quick"), 2).new_tokens > 0
     reply = chat.ask(scene, 2)
     assert reply.reused_tokens > 0, "what was read of it before and after the question is not read again"
+
+
+def test_a_short_question_does_not_wait_for_a_long_answer(endless: TransformersChat) -> None:
+    scene = ChatImage("scene", np.random.default_rng(3).integers(0, 255, (96, 128, 3), dtype=np.uint8))
+    long, short = asked(scene, "describe it", shared=1), asked(scene, "is it on?", shared=1)
+    other = asked("where is the chair " * 60, "which one?", shared=1)  # of another scene
+    said: list[str] = []
+    replies: list[ChatReply] = []
+    cancelled = threading.Event()
+    asking = threading.Thread(target=lambda: replies.append(endless.ask(long, 30000, said.append, cancelled)))
+    asking.start()
+    wait_for(lambda: said)
+    late = [endless.ask(q, 6) for q in (short, other)]
+    assert endless.status()["in_work"] == "1" and not replies, "the long one goes on"
+    wait_for(lambda: len(said) > 3)
+    cancelled.set()
+    asking.join()
+    wait_for(lambda: endless.status()["in_work"] == "0")
+    alone = [endless.ask(q, 6) for q in (short, other)]
+    assert [r.text for r in late] == [r.text for r in alone]
+    assert [r.confidence for r in late] == pytest.approx([r.confidence for r in alone], rel=1e-4)
+    said_alone = endless.ask(long, len(replies[0].text)).text  # a token is a letter at least
+    assert replies[0].stopped == "cancelled" and said_alone.startswith(replies[0].text)
 
 
 @pytest.mark.parametrize(

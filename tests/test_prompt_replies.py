@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s3d_ros.prompt.numbers import Numbering, token
-from s3d_ros.prompt.replies import partial, read_choice, read_reply, read_value
+from s3d_ros.prompt.replies import partial, read_choice, read_reply, read_value, tidy
 from s3d_ros.prompt.tasks import Task
 
 IDS = {n: 1000 + n for n in (1, 2, 3, 7, 12, 99, 998)}  # number -> ID: no number is an ID
@@ -104,3 +104,7 @@ def test_a_text_under_way_shows_no_half_object():
     assert partial("The chair <OBJ012> is") == "The chair <OBJ012> is"
     assert partial("<think>let me see") == ""
     assert partial("5 < 6") == "5 < 6"
+
+
+def test_characters_that_nobody_sees_are_left_out():
+    assert tidy("a\0b\x1b[1m\x7f c\nd\té <OBJ\x0012>") == "ab[1m c\nd\té <OBJ012>"

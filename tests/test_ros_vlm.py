@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +15,7 @@ from builtin_interfaces.msg import Duration
 from rclpy.action import ActionClient
 from ros_live import NodeProcess, Spinning, wait_for
 from ros_scenes import FakeMapper, chair, make_seen_scene
-from safetensors.torch import load_file, save_file
-from tiny_vlm import make_tiny
+from tiny_vlm import make_endless, make_tiny
 
 from s3d_ros.action import AskScene as AskSceneAction
 from s3d_ros.ros import qos
@@ -28,7 +25,7 @@ from s3d_ros.types import ErrorCode
 
 ANSWERER = "s3d_ros.ros.answerer"
 QUESTION = "What colour is the wall behind the chair?"
-LONG_S = 120.0  # a process imports torch, on a busy machine
+LONG_S = 300.0  # a process imports torch, on a busy machine; no test passes or fails by how long it takes
 SMALL = {"prompt__frames": 4, "prompt__frame_width": 128, "prompt__frame_height": 96, "prompt__bev_px": 128}
 OFFLINE = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
@@ -63,6 +60,7 @@ class Asker(Spinning):
     def __init__(self, ns: str) -> None:
         super().__init__(ns)
         self.action = ActionClient(self.node, AskSceneAction, "ask", result_service_qos_profile=qos.QUESTIONS)
+        self.asked: list[Asked] = []
         assert self.action.wait_for_server(LONG_S)
 
     def ask(self, question: str, **fields: Any) -> Asked:
@@ -74,11 +72,16 @@ class Asker(Spinning):
 
         goal = AskSceneAction.Goal(question=question, **fields)
         sent = self.action.send_goal_async(goal, feedback_callback=on_feedback)
-        asked.handle = wait_for(lambda: sent.done() and sent.result(), 20, "the goal")
+        asked.handle = wait_for(lambda: sent.done() and sent.result(), LONG_S, "the goal")
         asked.result = asked.handle.get_result_async()
+        self.asked.append(asked)
         return asked
 
     def __exit__(self, *error: object) -> None:
+        for asked in self.asked:  # the model is there for the next test, whatever became of this one
+            if not asked.result.done():
+                asked.handle.cancel_goal_async()
+                wait_for(asked.result.done, what="the end of a question")
         self.action.destroy()
         super().__exit__(*error)
 
@@ -90,15 +93,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that never says that it has ended: that token's logit is always 0, and some other's is above."""
-    directory = make_tiny("qwen2_5_vl", tmp_path_factory.mktemp("endless"))
-    stop = json.loads((directory / "generation_config.json").read_text())["eos_token_id"]
-    weights = load_file(directory / "model.safetensors")
-    for name in ("lm_head.weight", "model.language_model.embed_tokens.weight", "model.embed_tokens.weight"):
-        if name in weights:
-            weights[name][stop] = 0
-    save_file(weights, directory / "model.safetensors", {"format": "pt"})
-    return directory
+    return make_endless(tmp_path_factory.mktemp("endless"))
 
 
 @dataclass(frozen=True)
@@ -149,27 +144,23 @@ def test_the_scene_was_read_before_anybody_asked(live: Live) -> None:
 
 def test_the_text_comes_while_it_is_made_and_a_cancel_stops_it(live: Live) -> None:
     with Asker(live.ns) as asker:
-        asked = asker.ask(QUESTION, deadline=in_time(60))
-        wait_for(lambda: len(set(asked.partials)) > 5, 20, "text")
+        asked = asker.ask(QUESTION, deadline=in_time(LONG_S))
+        wait_for(lambda: len(set(asked.partials)) > 5, LONG_S, "text")
         assert asked.stages[:2] == ["waiting", "reading"] and asked.stages[-1] == "answering"
         longest = [len(p) for p in asked.partials]
         assert longest == sorted(longest), "the text so far, each time more of it"
-        start = time.monotonic()
         cancel = asked.handle.cancel_goal_async()
         result = asked.wait()
-        assert (
-            time.monotonic() - start < 5
-            and len(wait_for(lambda: cancel.done() and cancel.result()).goals_canceling) == 1
-        )
+        assert len(wait_for(lambda: cancel.done() and cancel.result()).goals_canceling) == 1
         assert (result.status, result.result.error_code) == (5, "CANCELLED")
-        wait_for(lambda: live.client.diagnostics("answerer").get("model/in_work") == "0", 5, "the end of its work")
+        wait_for(lambda: live.client.diagnostics("answerer").get("model/in_work") == "0", LONG_S, "the end of its work")
         assert live.client.diagnostics("answerer")["model/restarts"] == "0"
 
 
 def test_the_deadline_stops_the_model_too(live: Live) -> None:
     reply = live.client.ask(QUESTION, deadline=in_time(0.5))
     assert reply.answer.error == ErrorCode.DEADLINE
-    wait_for(lambda: live.client.diagnostics("answerer").get("model/in_work") == "0", 5, "the end of its work")
+    wait_for(lambda: live.client.diagnostics("answerer").get("model/in_work") == "0", LONG_S, "the end of its work")
 
 
 def test_too_long_a_question_is_refused(live: Live) -> None:
@@ -184,18 +175,18 @@ def test_a_question_may_hold_the_models_own_signs(live: Live) -> None:
 
 def test_after_its_process_was_killed_the_asker_is_told_and_a_later_question_served(live: Live) -> None:
     with Asker(live.ns) as asker:
-        asked = asker.ask(QUESTION, deadline=in_time(60))
-        wait_for(lambda: asked.partials[-1:] > [""], 20, "text")
+        asked = asker.ask(QUESTION, deadline=in_time(LONG_S))
+        wait_for(lambda: asked.partials[-1:] > [""], LONG_S, "text")
         (child,) = children(live.process)
         os.kill(child, signal.SIGKILL)
         result = asked.wait().result
         assert result.error_code == "MODEL_FAILED" and "SIGKILL" in result.message, result.message
-        reply = wait_for(lambda: (r := live.client.ask(QUESTION)).answer.error == "NOT_READY" and r, 10)
+        reply = wait_for(lambda: (r := live.client.ask(QUESTION)).answer.error == "NOT_READY" and r, LONG_S)
         assert "the model is being started again (it was ended by SIGKILL" in reply.answer.text
         told = wait_for(lambda: (t := wait_ready(live.client))["model/restarts"] == "1" and t)
         assert "SIGKILL" in told["model/last_fault"]
-        later = asker.ask(QUESTION, deadline=in_time(60))
-        wait_for(lambda: later.partials[-1:] > [""], 20, "text")
+        later = asker.ask(QUESTION, deadline=in_time(LONG_S))
+        wait_for(lambda: later.partials[-1:] > [""], LONG_S, "text")
         later.handle.cancel_goal_async()
         later.wait()
     assert "Traceback" not in live.process.said()

@@ -353,19 +353,74 @@ def test_a_chat_without_pictures_and_without_system_text(models: dict[str, Path]
         assert ask(engine, [Chat("", (Turn("user", ("Where?",)),))], 3)[0].new_tokens > 0
 
 
-def test_questions_join_a_running_batch_between_tokens(qwen: Engine) -> None:
+@pytest.mark.parametrize("family", CUTTABLE)
+def test_questions_join_a_running_batch_between_tokens(models: dict[str, Path], family: str) -> None:
+    qwen = Engine(ModelConfig(model=str(models[family])))
     talks = [chat(q) for q in QUESTIONS] + [chat(QUESTIONS[0], ("other", "scene"))]
     alone = [ask(qwen, [t])[0].text for t in talks]
     later = iter([[], [Asked(talks[1], 10)], [], [Asked(t, 10) for t in talks[2:]]])
     order, replies = [], {}
+    qwen.forget()
     for index, event in qwen.ask([Asked(talks[0], 10)], lambda: next(later, [])):
         order.append(index)
         if isinstance(event, ChatReply):
             replies[index] = event
     assert [replies[k].text for k in range(5)] == alone
     assert order.index(1) < len(order) - 1 - order[::-1].index(0)  # the second spoke before the first had ended
-    assert order[-1] == 4  # another scene waits for the next batch
-    assert all(replies[k].reused_tokens > 0 for k in (1, 2, 3))
+    assert all(replies[k].reused_tokens > 0 for k in range(1, 5)), "another scene shares what comes before its pictures"
+
+
+def test_who_has_much_of_its_own_waits_for_the_next_batch_and_is_not_overtaken(qwen: Engine) -> None:
+    asked = [Asked(chat(QUESTIONS[0]), 20), Asked(chat("chair " * 2500), 5), Asked(chat(QUESTIONS[1]), 5)]
+    alone = [ask(qwen, [a.chat], a.max_new_tokens)[0].text for a in asked]
+    later = iter([asked[1:2], asked[2:]])
+    events = list(qwen.ask(asked[:1], lambda: next(later, [])))
+    ended = {k: e.text for k, e in events if isinstance(e, ChatReply)}
+    assert [ended[k] for k in range(3)] == alone
+    assert next(iter(ended)) == 0, "the last is short, but did not go before the second"
+
+
+def test_who_waits_is_told_at_once_that_it_was_cancelled_or_refused(models: dict[str, Path]) -> None:
+    engine = Engine(ModelConfig(model=str(models["qwen2_5_vl"]), max_context_tokens=4000))
+    later = iter([[Asked(chat("chair " * 2500), 5, lambda: True), Asked(chat("chair " * 5000), 5)]])
+    events = list(engine.ask([Asked(chat(QUESTIONS[0]), 10)], lambda: next(later, [])))
+    ended = [k for k, e in events if not isinstance(e, str)]
+    assert sorted(ended) == [0, 1, 2] and ended[-1] == 0
+
+
+def test_a_long_question_is_read_in_pieces_while_others_are_answered(
+    qwen: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talks = [chat(QUESTIONS[0]), chat("chair " * 700 + "?"), chat(QUESTIONS[1])]
+    alone = [ask(qwen, [t])[0] for t in talks]
+    monkeypatch.setattr("s3d_ros.vlm.decoding._CHUNK_TOKENS", (64, 64))
+    qwen._decoder._chunk = 64
+    step, sizes = qwen.family.step, []
+
+    def counting(ids: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        sizes.append(len(ids))
+        return step(ids, *args, **kwargs)
+
+    monkeypatch.setattr(qwen.family, "step", counting)
+    later = iter([[], [Asked(t, 10) for t in talks[1:]]])
+    events = list(qwen.ask([Asked(talks[0], 10)], lambda: next(later, [])))
+    replies = {k: e for k, e in events if isinstance(e, ChatReply)}
+    assert list(replies) == [0, 2, 1]
+    assert [replies[k].text for k in range(3)] == [r.text for r in alone]
+    assert [replies[k].confidence for k in range(3)] == pytest.approx([r.confidence for r in alone], rel=1e-4)
+    assert max(sizes) <= 64 + 3 and len(sizes) > 700 / 64
+
+
+def test_cancel_is_heard_while_a_question_of_its_own_is_read(qwen: Engine) -> None:
+    talk = Chat("", (Turn("user", ("chair " * 3000, picture("a"), picture("b"), "?")),))
+    looks = iter([False] * 4)
+    events = list(qwen.ask([Asked(talk, 10, lambda: next(looks, True))]))
+    assert len(events) == 1 and events[0][1].stopped == "cancelled"  # type: ignore[union-attr]
+    assert qwen.stats()["encoded"] == 0
+    looks = iter([False] * 3)
+    two = Chat("", (Turn("user", (picture("a"), picture("b"), "?")),))
+    events = list(qwen.ask([Asked(two, 10, lambda: next(looks, True))]))
+    assert events[0][1].stopped == "cancelled" and qwen.stats()["encoded"] == 1  # type: ignore[union-attr]
 
 
 def test_a_picture_that_cannot_be_read_fails_alone(qwen: Engine) -> None:

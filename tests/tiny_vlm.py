@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -85,6 +86,18 @@ def make_tiny(family: str, directory: Path, seed: int = 0, **shape: int) -> Path
     image_processor.save_pretrained(directory)
     (directory / "processor_config.json").write_text(json.dumps(settings), encoding="utf-8")
     (directory / "chat_template.jinja").write_text(template, encoding="utf-8")
+    return directory
+
+
+def make_endless(directory: Path) -> Path:
+    """Write a model that never ends, and says more with each token: only tokens of letters have logits but 0."""
+    make_tiny("qwen2_5_vl", directory)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+    weights = load_file(directory / "model.safetensors")
+    for token in range(len(weights["lm_head.weight"])):
+        if not tokenizer.decode([token], skip_special_tokens=True).strip().isalpha():
+            weights["lm_head.weight"][token] = 0
+    save_file(weights, directory / "model.safetensors", {"format": "pt"})
     return directory
 
 

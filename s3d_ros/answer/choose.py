@@ -62,11 +62,6 @@ def choose(
     return Chosen(AutoAnswerer(GeometricAnswerer(), vlm), chat, f"auto ({model})")
 
 
-def make_answerer(config: AnswererConfig, on_event: Callable[[str], None] = lambda text: None) -> Answerer:
-    """Make an answerer alone."""
-    return choose(config, on_event).answerer
-
-
 def _chat(model: str, config: AnswererConfig, on_event: Callable[[str], None]) -> ChatModel:
     if model == "openai":
         from s3d_ros.answer.openai_chat import OpenAIChat

@@ -1,8 +1,8 @@
 """The process that holds a language model: ``python -m s3d_ros.answer.model_child HANDLE OWNER``, see model_process.
 
 Three threads: one reads the pipe, so that a cancel counts at once; one sends signs of life; the main one alone calls
-the engine. Questions that wait while others are in work are taken together next. It ends with its owner, however
-that ended.
+the engine. Questions that come while others are in work join them where the engine can take them. It ends with its
+owner, however that ended.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import faulthandler
 import importlib
+import itertools
 import os
 import resource
 import signal
@@ -19,6 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
@@ -50,8 +52,10 @@ class Engine(Protocol):
         """Read shared parts."""
         ...
 
-    def ask(self, asked: Sequence[Any]) -> Iterator[tuple[int, str | ChatReply | ChatError]]:
-        """Answer."""
+    def ask(
+        self, asked: Sequence[Any], more: Callable[[], Sequence[Any]]
+    ) -> Iterator[tuple[int, str | ChatReply | ChatError]]:
+        """Answer; ``more`` returns questions that came since."""
         ...
 
 
@@ -170,48 +174,62 @@ class Child:
         except Exception as error:
             problem = Problem.of(error)
         if problem is not None:  # a question about this scene will tell; after a CUDA fault there is none
+            self._free_memory()
             self._handle(problem, ())
             print(f"the scene could not be read ahead: {problem.text}", file=sys.stderr)
         elif broken_off:
             self._inbox.put_back(chat)
 
-    def _answer(self, batch: Sequence[Request]) -> None:
+    def _answer(self, batch: Sequence[Request], may_join: bool = True) -> None:
         """Answer together; where that fails, those that got no reply one by one: it may be one's fault."""
-        self._send(wire.Begun(tuple(r.number for r in batch)))
-        left = dict(enumerate(batch))
-        asked = [self._asked(r.chat, r.max_new_tokens, _bound(self._stopped, r)) for r in batch]
+        numbers = itertools.count()
+        left: dict[int, Request] = {}
+
+        def begin(requests: Sequence[Request]) -> list[Any]:
+            left.update((next(numbers), r) for r in requests)
+            if requests:
+                self._send(wire.Begun(tuple(r.number for r in left.values())))
+            return [self._asked(r.chat, r.max_new_tokens, partial(self._stopped, r)) for r in requests]
+
         problem = None
         try:
-            for index, event in self._engine.ask(asked):
+            for index, event in self._engine.ask(begin(batch), lambda: begin(self._inbox.more() if may_join else ())):
                 self._ticks += 1
-                if isinstance(event, ChatReply):
-                    self._send(wire.Done(left.pop(index).number, event))
-                    self._odd_faults = 0
-                elif isinstance(event, ChatError):
-                    self._send(wire.Wrong(left.pop(index).number, event.code, str(event)))
-                else:
+                if isinstance(event, str):
                     self._say(left[index], event)
+                else:
+                    self._end(left.pop(index), event)
             if left:
                 raise RuntimeError("the engine gave no reply")
         except Exception as error:  # not kept: it holds on to the memory of where it was raised
             problem = Problem.of(error)
-        if problem is not None and len(batch) > 1 and not problem.is_broken:
-            self._free_memory()
+        if problem is None:
+            return
+        self._free_memory()
+        if len(left) > 1 and not problem.is_broken:
             for request in left.values():
-                self._answer([request])
-        elif problem is not None:
+                self._answer([request], may_join=False)
+        else:
             self._handle(problem, left.values())
+
+    def _end(self, request: Request, event: ChatReply | ChatError) -> None:
+        self._inbox.done(request)
+        self._note_stats()
+        if isinstance(event, ChatReply):
+            self._odd_faults = 0
+            self._send(wire.Done(request.number, event))
+        else:
+            self._send(wire.Wrong(request.number, event.code, str(event)))
 
     def _handle(self, problem: Problem, requests: Iterable[Request]) -> None:
         """Tell those who asked; end where the engine can't be trusted any longer."""
-        again = "; the model is started again: ask again later" if problem.is_broken else ""
-        for request in requests:
-            self._send(wire.Wrong(request.number, problem.code, problem.text + again))
-        self._free_memory()
-        self._odd_faults += problem.is_odd
-        if problem.is_broken:
+        if problem.is_broken:  # the owner tells who asked, or asks again
             self._give_up(problem.text)
-        elif self._odd_faults >= MAX_ODD_FAULTS:
+            return
+        for request in requests:
+            self._end(request, ChatError(problem.code, problem.text))
+        self._odd_faults += problem.is_odd
+        if self._odd_faults >= MAX_ODD_FAULTS:
             self._give_up(f"{MAX_ODD_FAULTS} faults in a row, the last: {problem.text}")
 
     def _give_up(self, text: str) -> None:
@@ -228,10 +246,6 @@ class Child:
         if now - request.said_at >= SAY_EVERY_S:
             request.said_at = now
             self._send(wire.Said(request.number, text))
-
-
-def _bound(stopped: Callable[[Request], bool], request: Request) -> Callable[[], bool]:
-    return lambda: stopped(request)
 
 
 def resident_mb() -> float:

@@ -15,7 +15,7 @@ class Request:
     """A question in this process."""
 
     def __init__(self, ask: wire.Ask, chat: Chat) -> None:
-        self.number, self.max_new_tokens, self.chat = ask.number, ask.max_new_tokens, chat
+        self.number, self.max_new_tokens, self.alone, self.chat = ask.number, ask.max_new_tokens, ask.alone, chat
         self.cancelled = threading.Event()
         self.said_at = 0.0
 
@@ -27,7 +27,7 @@ class Inbox:
         self.max_batch = MAX_BATCH
         self._pictures: dict[str, ChatImage] = {}
         self._asks: deque[Request] = deque()
-        self._in_work: list[Request] = []
+        self._in_work: dict[int, Request] = {}
         self._counts: deque[wire.Count] = deque()
         self._warm: Chat | None = None
         self._there = threading.Condition()
@@ -50,22 +50,40 @@ class Inbox:
                 for request in [r for r in self._asks if r.number == message.number]:
                     self._asks.remove(request)
                     return wire.Done(request.number, ChatReply("", float("nan"), "cancelled"))
-                for request in self._in_work:
-                    if request.number == message.number:
-                        request.cancelled.set()
+                if message.number in self._in_work:
+                    self._in_work[message.number].cancelled.set()
             self._there.notify()
         return None
 
     def next(self) -> tuple[list[Request], Chat | None]:
         """Wait for something to do; return questions to be answered together, or a chat to read ahead, or neither."""
         with self._there:
-            self._in_work = []
+            self._in_work.clear()
             self._there.wait_for(lambda: self._counts or self._asks or self._warm is not None)
             if self._asks:
-                self._in_work = [self._asks.popleft() for _ in range(min(len(self._asks), self.max_batch))]
-                return self._in_work, None
+                return self._take(), None
             warm, self._warm = self._warm, None
             return [], warm
+
+    def more(self) -> list[Request]:
+        """Return questions that came since and may be answered together with those in work."""
+        with self._there:
+            return self._take()
+
+    def done(self, request: Request) -> None:
+        """Note that a question has its reply."""
+        with self._there:
+            self._in_work.pop(request.number, None)
+
+    def _take(self) -> list[Request]:
+        """Take, in their order, as many as there is room for beside those in work."""
+        taken: list[Request] = []
+        while self._asks and len(self._in_work) < self.max_batch:
+            if self._in_work and (self._asks[0].alone or any(r.alone for r in self._in_work.values())):
+                break
+            taken.append(self._asks.popleft())
+            self._in_work[taken[-1].number] = taken[-1]
+        return taken
 
     def counts(self) -> list[wire.Count]:
         """Take what is to be counted."""

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
 from s3d_ros.answer import model_wire as wire
 from s3d_ros.chat import Chat
@@ -90,7 +91,7 @@ class ModelProcess:
                         continue  # overtaken
                     message = wire.Warm(self._placed(message.chat))
                 elif isinstance(message, wire.Ask):
-                    message = wire.Ask(message.number, self._placed(message.chat), message.max_new_tokens)
+                    message = replace(message, chat=self._placed(message.chat))
                 self._pipe.send(message)
         except OSError:
             pass  # it ended: the reading thread tells

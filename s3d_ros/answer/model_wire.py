@@ -50,11 +50,12 @@ class Warm:
 
 @dataclass(frozen=True)
 class Ask:
-    """A question."""
+    """A question. alone: no others may be answered together with it."""
 
     number: int
     chat: Chat
     max_new_tokens: int
+    alone: bool = False
 
 
 @dataclass(frozen=True)

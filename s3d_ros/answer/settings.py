@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from s3d_ros.answer.model_watch import WatchConfig
 from s3d_ros.answer.openai_config import OpenAIConfig
-from s3d_ros.answer.transformers_chat import WatchConfig
 from s3d_ros.config import ConfigError, _choice, _from_dict, _nearest, _number, _plain
 from s3d_ros.prompt.config import PromptConfig
 from s3d_ros.vlm.config import ModelConfig

@@ -9,58 +9,21 @@ import itertools
 import queue
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from s3d_ros.answer import model_wire as wire
+from s3d_ros.answer.model_counts import TokenCounts
 from s3d_ros.answer.model_process import ModelProcess
+from s3d_ros.answer.model_requests import Request, Requests
+from s3d_ros.answer.model_watch import WatchConfig
 from s3d_ros.chat import Chat, ChatError, ChatImage, ChatReply, Part
 from s3d_ros.types import ErrorCode
 
 ENGINE = "s3d_ros.vlm.engine:Engine"
 POLL_S = 0.01  # an asker looks so often whether the answer is still wanted
 WATCH_S = 0.1
-COUNTED_TEXTS = 5000
-
-
-def _seconds(default: float, doc: str) -> Any:
-    return field(default=default, metadata={"range": (0.05, 86400), "doc": doc})
-
-
-@dataclass(frozen=True)
-class WatchConfig:
-    """When a model's process is taken for lost, and when it is started again."""
-
-    silent_s: float = _seconds(20.0, "no sign of life for so long: the model's process is started again")
-    load_s: float = _seconds(1800.0, "a model that is not loaded by then is given up")
-    stuck_s: float = _seconds(60.0, "no token, and no piece of a prompt, for so long: it is started again")
-    stop_s: float = _seconds(10.0, "an answer that goes on so long after it was cancelled: it is started again")
-    answer_s: float = _seconds(600.0, "an answer that takes longer is stopped")
-    backoff_s: float = _seconds(0.5, "before a model that died is started again; doubles each time")
-    retry_s: float = _seconds(30.0, "before a model that could not be loaded is tried again; doubles, up to tenfold")
-    beat_s: float = _seconds(0.25, "between signs of life")
-
-
 MAX_DEATHS = 3  # in a row, while loading; after that it is tried as seldom as one that can't be loaded
-
-
-class _Request:
-    """A question under way. ``events``: text so far, then a reply or an error."""
-
-    def __init__(self, number: int, chat: Chat, max_new_tokens: int) -> None:
-        self.message = wire.Ask(number, chat, max_new_tokens)
-        self.events: queue.SimpleQueue[str | ChatReply | ChatError] = queue.SimpleQueue()
-        self.tries = 0
-        self.begun_at = 0.0  # 0: not in work
-        self.stopped_at = 0.0  # 0: still wanted
-
-
-class _Count:
-    def __init__(self) -> None:
-        self.there = threading.Event()
-        self.tokens = -1
 
 
 class TransformersChat:
@@ -90,9 +53,8 @@ class TransformersChat:
         self._why = ""  # it is started again
         self._load_failure = ""
         self._said_fault = self._last_fault = ""
-        self._requests: dict[int, _Request] = {}
-        self._counts: dict[int, _Count] = {}
-        self._counted: OrderedDict[Any, int] = OrderedDict()
+        self._requests = Requests()
+        self._counts = TokenCounts()
         self._warm: Chat | None = None
         self._may_warm = True  # not after it killed the model, until a question was answered
         self._beat = wire.Beat(0, False)
@@ -120,28 +82,20 @@ class TransformersChat:
 
     def count_tokens(self, part: Part) -> int:
         """Return how many tokens a part takes. Raises ChatError where the model can't tell now."""
-        key = part if isinstance(part, str) else part.pixels.shape[:2]
+        known = self._counts.known(part)
+        if known is not None:
+            return known
         with self._lock:
-            known = self._counted.get(key)
-            if known is not None:
-                self._counted.move_to_end(key)
-                return known
             if not self._is_loaded or self._process is None:
                 raise ChatError(ErrorCode.NOT_READY, self._state)
-            number, count = next(self._numbers), _Count()
-            self._counts[number] = count
+            number = next(self._numbers)
+            self._counts.begin(number)
             self._process.send(wire.Count(number, part))
-        if not count.there.wait(self._watch.stuck_s + self._watch.silent_s):  # the watchdog comes first
-            with self._lock:
-                self._counts.pop(number, None)
-        if count.tokens < 0:
+        tokens = self._counts.wait(number, part, self._watch.stuck_s + self._watch.silent_s)  # the watchdog comes first
+        if tokens < 0:
             kind = "an image" if isinstance(part, ChatImage) else "a text"
             raise ChatError(ErrorCode.MODEL_FAILED, f"the model could not count the tokens of {kind}: ask again later")
-        with self._lock:
-            self._counted[key] = count.tokens
-            while len(self._counted) > COUNTED_TEXTS:
-                self._counted.popitem(last=False)
-        return count.tokens
+        return tokens
 
     def warm(self, chat: Chat) -> None:
         """Read the shared parts when no question waits; a newer chat takes an older one's place."""
@@ -191,15 +145,15 @@ class TransformersChat:
                 "loaded": str(self._is_loaded).lower(),
                 "device": self._ready.device if self._ready else "",
                 "restarts": str(self.restarts),
-                "in_work": str(sum(r.begun_at > 0 for r in self._requests.values())),
-                "waiting": str(sum(r.begun_at == 0 for r in self._requests.values())),
+                "in_work": str(len(self._requests.in_work)),
+                "waiting": str(len(self._requests) - len(self._requests.in_work)),
                 "last_fault": self._last_fault,
             }
             return told | {f"engine/{key}": value for key, value in self._beat.values.items()}
 
     # --- questions
 
-    def _submit(self, chat: Chat, max_new_tokens: int) -> _Request:
+    def _submit(self, chat: Chat, max_new_tokens: int) -> Request:
         with self._lock:
             if self._closing.is_set():
                 raise ChatError(ErrorCode.CANCELLED, "the model is being shut down")
@@ -207,29 +161,19 @@ class TransformersChat:
                 if self._load_failure and time.monotonic() - self._tried_at > self._watch.retry_s:
                     self._retry.set()  # somebody needs it
                 raise ChatError(ErrorCode.NOT_READY, self._state)
-            request = _Request(next(self._numbers), chat, max_new_tokens)
-            self._requests[request.message.number] = request
-            self._send(request)
+            request = Request(next(self._numbers), chat, max_new_tokens)
+            self._requests.add(request)
+            self._process.send(request.sent())
             return request
 
-    def _send(self, request: _Request) -> None:
-        assert self._process is not None
-        request.tries += 1
-        request.begun_at = 0.0
-        self._process.send(request.message)
-
-    def _stop(self, request: _Request) -> None:
+    def _stop(self, request: Request) -> None:
         """Make the process stop answering; it is watched until it did."""
         with self._lock:
-            if request.stopped_at == 0.0 and request.message.number in self._requests:
+            if not self._is_loaded or self._process is None:
+                self._requests.drop(request)  # it would be asked again
+            elif request in self._requests and not request.stopped_at:
                 request.stopped_at = time.monotonic()
-                if self._process is not None:
-                    self._process.send(wire.Cancel(request.message.number))
-
-    def _finish(self, number: int, event: ChatReply | ChatError) -> None:
-        request = self._requests.pop(number, None)
-        if request is not None:
-            request.events.put(event)
+                self._process.send(wire.Cancel(request.number))
 
     # --- what the process says, on its reading thread
 
@@ -242,22 +186,16 @@ class TransformersChat:
                     self._ticked_at = time.monotonic()
                 self._beat = message
             elif isinstance(message, wire.Said):
-                if message.number in self._requests:
-                    self._requests[message.number].events.put(message.text)
+                self._requests.tell(message.number, message.text)
             elif isinstance(message, wire.Done):
                 self._deaths, self._may_warm = 0, True
-                self._finish(message.number, message.reply)
+                self._requests.finish(message.number, message.reply)
             elif isinstance(message, wire.Wrong):
-                self._finish(message.number, ChatError(message.code, message.text))
+                self._requests.finish(message.number, ChatError(message.code, message.text))
             elif isinstance(message, wire.Begun):
-                for number, request in self._requests.items():
-                    is_in_work = number in message.numbers
-                    request.begun_at = (request.begun_at or time.monotonic()) if is_in_work else 0.0
+                self._requests.begun(message.numbers)
             elif isinstance(message, wire.Counted):
-                count = self._counts.pop(message.number, None)
-                if count is not None:
-                    count.tokens = message.tokens
-                    count.there.set()
+                self._counts.done(message.number, message.tokens)
             elif isinstance(message, wire.Loading):
                 self._state = f"{self._opening()}: {message.what}, {message.share:.0%}"
             elif isinstance(message, wire.LoadFailed):
@@ -274,8 +212,8 @@ class TransformersChat:
         self._ticked_at = time.monotonic()
         if self._warm is not None:
             self._process.send(wire.Warm(self._warm))
-        for request in self._requests.values():
-            self._send(request)
+        for request in self._requests:
+            self._process.send(request.sent())
         self._on_event(f"the model {self._model} is loaded on {ready.device}")
 
     def _opening(self) -> str:
@@ -288,7 +226,9 @@ class TransformersChat:
             pause_s = self._live_once()
             self._retry.wait(pause_s)
             self._retry.clear()
-        self._end_all("the model is being shut down", ErrorCode.CANCELLED)
+        with self._lock:
+            self._requests.finish_all(ErrorCode.CANCELLED, "the model is being shut down")
+            self._counts.end_all()
 
     def _live_once(self) -> float:
         """Start the process and watch it until it is no more; return how long to wait before the next one."""
@@ -324,22 +264,16 @@ class TransformersChat:
             has_work = self._beat.working or self._requests or self._counts
             if has_work and now - self._ticked_at > watch.stuck_s:
                 return f"it got nowhere for {watch.stuck_s:g} s"
-            for number, request in self._requests.items():
-                if request.begun_at and not request.stopped_at and now - request.begun_at > watch.answer_s:
-                    text = f"the answer took longer than {watch.answer_s:g} s and was stopped; ask something shorter"
-                    request.events.put(ChatError(ErrorCode.MODEL_FAILED, text))
-                    request.stopped_at = now
-                    process.send(wire.Cancel(number))
-                if request.begun_at and request.stopped_at and now - request.stopped_at > watch.stop_s:
-                    return f"it went on answering for {watch.stop_s:g} s after it was told to stop"
+            for number in self._requests.give_up_long(watch):
+                process.send(wire.Cancel(number))
+            if self._requests.are_unheard(watch):
+                return f"it went on answering for {watch.stop_s:g} s after it was told to stop"
         return ""
 
     def _on_death(self, reason: str) -> float:
         """Tell those concerned; return how long to wait before it is started again."""
         was_loaded, self._is_loaded, self._process = self._is_loaded, False, None
-        for count in self._counts.values():
-            count.there.set()
-        self._counts.clear()
+        self._counts.end_all()
         watch = self._watch
         if not was_loaded and not self._load_failure:
             self._deaths += 1
@@ -351,28 +285,16 @@ class TransformersChat:
             text = f"the model {self._model} could not be loaded: {self._load_failure}"
             self._last_fault = self._load_failure
             self._state = f"{text}; it is tried again in {pause_s:g} s"
-            self._end_all(text, ErrorCode.MODEL_FAILED)
+            self._requests.finish_all(ErrorCode.MODEL_FAILED, text)
             self._on_event(self._state)
             return pause_s
         if was_loaded:
             self._deaths += 1
             self.restarts += 1
-            if not any(r.begun_at for r in self._requests.values()) and self._beat.working:
+            if not self._requests.in_work and self._beat.working:
                 self._warm, self._may_warm = None, False  # reading ahead may have done it
         self._last_fault = self._why = reason
-        for number, request in list(self._requests.items()):
-            if request.stopped_at:
-                del self._requests[number]
-            elif request.begun_at or request.tries > 1:
-                text = f"the model failed while it answered: {reason}; it is started again: ask again later"
-                self._finish(number, ChatError(ErrorCode.MODEL_FAILED, text))
+        self._requests.after_death(reason)
         self._state = self._opening()
         self._on_event(f"{self._state}; its process ended")
         return min(watch.backoff_s * 2.0 ** (self._deaths - 1), watch.retry_s)
-
-    def _end_all(self, text: str, code: ErrorCode) -> None:
-        with self._lock:
-            for number in list(self._requests):
-                self._finish(number, ChatError(code, text))
-            for count in self._counts.values():
-                count.there.set()

@@ -44,7 +44,7 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 env=self._environment,
                 start_new_session=True,  # Ctrl-C goes to this program, which then stops them in order
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
             )
 
     def log(self, name: str) -> Path:
@@ -84,7 +84,7 @@ class Processes:
         return "\n".join(self.log(name).read_text(errors="replace").splitlines()[-lines:])
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Have the kernel end this child when the program that started it is killed outright."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 from s3d_ros.config import FramesConfig
+from s3d_ros.offline.arkitscenes import ArkitScenes, is_arkitscenes
 from s3d_ros.offline.assembled import RecordingError
 from s3d_ros.offline.bag import BagRecording
 from s3d_ros.offline.dataset import SevenScenes, Tum, is_seven_scenes, is_tum
+from s3d_ros.offline.scannet import ScanNetExport, ScanNetSens, is_scannet_export
 from s3d_ros.offline.topics import TopicNames
 from s3d_ros.types import Arrival, PoseNews
 
@@ -19,8 +21,9 @@ __all__ = ["Recording", "RecordingError", "TopicNames", "every_nth", "open_recor
 _BAG_FILES = (".mcap", ".db3")
 _WANTED = (
     "Give a rosbag2 (a folder with metadata.yaml, or one .mcap or .db3 file), a folder in the 7-Scenes layout "
-    "(frame-000000.color.png, .depth.png, .pose.txt), or one in the TUM RGB-D layout (rgb.txt, depth.txt, "
-    "groundtruth.txt)."
+    "(frame-000000.color.png, .depth.png, .pose.txt), one in the TUM RGB-D layout (rgb.txt, depth.txt, "
+    "groundtruth.txt), a scan of ScanNet (.sens, or exported: color, depth, pose, intrinsic), or a video of "
+    "ARKitScenes (lowres_wide, lowres_depth, lowres_wide_intrinsics, lowres_wide.traj)."
 )
 
 
@@ -150,7 +153,7 @@ def every_nth(recording: Recording, n: int, *, held_out: bool = False) -> Record
 
 
 def open_recording(path: str | Path, config: FramesConfig | None = None, topics: TopicNames | None = None) -> Recording:
-    """Open whatever is there: a rosbag2, or a dataset folder in the 7-Scenes or TUM RGB-D layout.
+    """Open whatever is there: a rosbag2, or a dataset in the layout of 7-Scenes, TUM RGB-D, ScanNet or ARKitScenes.
 
     topics: names of a bag's topics where they can't be found by themselves. Raises RecordingError.
     """
@@ -168,6 +171,8 @@ def _open(path: Path, config: FramesConfig, topics: TopicNames) -> Recording:
     if path.is_file():
         if path.suffix in _BAG_FILES:
             return BagRecording(path, config, topics)
+        if path.suffix == ".sens":
+            return ScanNetSens(path, config)
         if path.name == "metadata.yaml":
             return BagRecording(path.parent, config, topics)
         if path.suffix == ".bag":
@@ -183,6 +188,12 @@ def _open(path: Path, config: FramesConfig, topics: TopicNames) -> Recording:
         return SevenScenes(path, config)
     if is_tum(path):
         return Tum(path, config)
+    if is_scannet_export(path):
+        return ScanNetExport(path, config)
+    if is_arkitscenes(path):
+        return ArkitScenes(path, config)
+    if len(scans := sorted(path.glob("*.sens"))) == 1:
+        return ScanNetSens(scans[0], config)
     inside = sorted(p for p in path.iterdir() if p.is_dir() and _is_recording(p))
     if inside:
         names = ", ".join(p.name for p in inside[:8])
@@ -193,4 +204,5 @@ def _open(path: Path, config: FramesConfig, topics: TopicNames) -> Recording:
 
 
 def _is_recording(path: Path) -> bool:
-    return (path / "metadata.yaml").exists() or is_seven_scenes(path) or is_tum(path)
+    kinds = (is_seven_scenes, is_tum, is_scannet_export, is_arkitscenes)
+    return (path / "metadata.yaml").exists() or any(path.glob("*.sens")) or any(kind(path) for kind in kinds)

@@ -17,6 +17,7 @@ from s3d_ros.offline.recording import Recording, RecordingError, TopicNames, ope
 from s3d_ros.offline.rendered import RenderedWriter
 from s3d_ros.offline.report import write_report
 from s3d_ros.offline.run import RunWriter
+from s3d_ros.offline.view_depth import ViewDepths
 from s3d_ros.pipeline import Pipeline
 from s3d_ros.segment.choose import make_segmenter
 from s3d_ros.types import Frame, PoseNews, Question, Scene
@@ -47,8 +48,9 @@ def replay(
     asked = read_questions(questions) if questions else []
     recording = open_recording(path, config.frames, topics)
     return run_recording(
-        recording, out, config, asked=asked, rendered=rendered, map_from=map_from, map_to=map_to, progress=progress
-    )
+        recording, out, config, asked=asked, rendered=rendered, map_from=map_from, map_to=map_to, progress=progress,
+        place=_simulated_place(path),
+    )  # fmt: skip
 
 
 def run_recording(
@@ -61,8 +63,9 @@ def run_recording(
     map_from: Path | None = None,
     map_to: Path | None = None,
     progress: Progress | None = None,
+    place: str = "",
 ) -> Scene:
-    """As ``replay``, for a recording that is open."""
+    """As ``replay``, for a recording that is open. place: what it shows, where that is known, for the report."""
     if config.map.up == "default" and not recording.z_up:
         config = config.with_values({"map.up": "auto"})
     pipeline = Pipeline(config, make_segmenter(config.segment, recording.has_instances))
@@ -73,7 +76,7 @@ def run_recording(
     writer = RunWriter(out)
     shown = RenderedWriter(out, config.objects.stride) if rendered else None
     started = time.perf_counter()
-    frames, last = 0, None
+    frames, last, depths = 0, None, ViewDepths()
     per_frame_s: list[float] = []
     for arrival in recording:
         begin = time.perf_counter()
@@ -84,6 +87,7 @@ def run_recording(
         instances = arrival.instances if config.segment.takes_given else None
         result = pipeline.process(arrival.frame, instances, arrival.is_new)
         per_frame_s.append(time.perf_counter() - begin)
+        depths.keep(arrival.frame, pipeline.views.stamps())
         writer.frame(arrival.frame, result.instances, result.instance_ids)
         if shown is not None and arrival.is_new:
             shown.frame(arrival.frame, pipeline.objects.ids_at)
@@ -100,8 +104,11 @@ def run_recording(
     if map_to is not None:
         write_map(map_to, pipeline.state())
     report = _report(pipeline, recording, frames, per_frame_s, time.perf_counter() - started, scene, last)
+    if place:
+        report["place"] = place
     points, colors = pipeline.fusion.extract()
     writer.finish(scene, points, colors, report, ids=pipeline.objects.ids_at(points))
+    depths.write(out, scene.views)
     if shown is not None:
         shown.close()
     if asked:
@@ -109,6 +116,14 @@ def run_recording(
         (out / "answers.json").write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n")
     write_report(out)
     return scene
+
+
+def _simulated_place(path: Path) -> str:
+    """Return the name of the layout that a simulated recording was made of, "" for any other recording."""
+    try:
+        return str(json.loads((path / "truth.json").read_text())["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _correct(pipeline: Pipeline, news: PoseNews) -> None:

@@ -48,7 +48,7 @@ class RunWriter:
             raise RunError(f"{out} exists and is no run; give another --out, or remove it")
         for folder in ("frames", "views"):
             (out / folder).mkdir(parents=True, exist_ok=True)
-        old_pictures = [path for folder in ("frames", "views") for path in (out / folder).glob("*.jpg")]
+        old_pictures = [path for folder in ("frames", "views") for path in (out / folder).glob("view-*.[jp][pn]g")]
         for old in (*old_pictures, *(out / name for name in _NOT_IN_EVERY_RUN)):
             old.unlink(missing_ok=True)
         self.out = out
@@ -215,14 +215,6 @@ def load_scene(run: Path) -> Scene:
         raise RunError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
-def view_stamps(run: Path) -> list[int]:
-    """Return the stamps of a run's view frames, by time. Raises RunError."""
-    try:
-        return sorted(int(v["stamp_ns"]) for v in json.loads((run / "views.json").read_text()))
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{run} holds no views.json that can be read ({type(error).__name__}: {error})") from error
-
-
 def _load_bev(run: Path) -> Bev:
     about = json.loads((run / "bev.json").read_text())
     color = cv2.imread(str(run / "bev.png"), cv2.IMREAD_COLOR)
@@ -243,6 +235,14 @@ def _load_bev(run: Path) -> Bev:
         floor_m=about["floor_m"],
         ceiling_cut_m=math.inf if cut is None else cut,
     )
+
+
+def view_stamps(run: Path) -> list[int]:
+    """Return the stamps of a run's view frames, by time. Raises RunError."""
+    try:
+        return sorted(int(v["stamp_ns"]) for v in json.loads((run / "views.json").read_text()))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{run} holds no views.json that can be read ({type(error).__name__}: {error})") from error
 
 
 def track_mask(image: np.ndarray, number: int) -> dict[str, Any]:

@@ -108,22 +108,26 @@ class Prompter:
         after: Sequence[Turn] = (),
         budget: Budget | None = None,
         variant: int = 0,
+        task: Task | None = None,
+        situation: str = "",
     ) -> Prompt:
         """Make the prompt for a question.
 
         measured: facts of the map, a line each, objects as "#12". instructions: how to use tools, trusted text.
         talk: of the same conversation; its oldest parts are left out where it is too long. after: turns that follow
         the question. budget: the least telling view frames are left out until all fits. variant: of the wording.
+        task: what the question is, where its words don't tell as in training: for grounding, it is then the
+        description alone. situation: where the asker stands, in words instead of by a pose.
         Raises ChatError where even the question and the bird's-eye view don't fit.
         """
         objects = {o.id: o for o in present(scene)}
         resolved = self._numbers.of(scene).resolved
-        asked = _understood(question, objects, resolved, options, self.config.markers)
+        asked = _understood(question, objects, resolved, options, task, self.config.markers)
         told = [said(line, objects, resolved) for line in measured]
         named = [*asked.kind.objects, *(i for words in told for i in objects_of(words))]
         spoken = [i for pair in reversed(talk) for words in pair for i in objects_of(words)]
         place = stand_of(question, scene)
-        stand = place if asked.kind.situated else None
+        stand = place if asked.kind.situated and not situation else None
         called = labels_named("".join(p for p in asked.question if isinstance(p, str)), list(objects.values()))
         labelled = _nearest_first(called, objects, asked.kind.objects, place)[: self.config.bev_markers]
         numbering = self._numbers.of(scene, [*named, *spoken, *labelled])
@@ -138,7 +142,12 @@ class Prompter:
             own_bev = around(scene, numbering, self.config, wanted, stand, near)
         bev = own_bev or shared_bev
         bev_parts = () if bev is None else self._bev_parts(bev, numbering)
-        text = self._question_text(asked, scene, numbering, objects, stand, bev, told, instructions, variant)
+        where = plain(situation)
+        if stand is not None:
+            drawn = bev is not None and bev.stand is not None
+            where = in_words(stand, scene, numbering, present(scene), drawn, self.config.markers)
+        sought = task is not None and asked.kind.task in (Task.GROUND_ONE, Task.GROUND_MANY)
+        text = self._question_text(asked, numbering, objects, where, sought, told, instructions, variant)
 
         tail: tuple[Part, ...] = (*(bev_parts if own_bev is not None else ()), text)
         spent = 0 if budget is None else self._spent((text, *(p for t in after for p in t.parts)), budget, len(after))
@@ -231,14 +240,10 @@ class Prompter:
         return (*parts, *(bev_parts or ()))
 
     def _question_text(
-        self, asked: Asked, scene: Scene, numbering: Numbering, objects: Mapping[int, SceneObject],
-        stand: Stand | None, bev: Overview | None, told: Sequence[Said], instructions: str, variant: int,
+        self, asked: Asked, numbering: Numbering, objects: Mapping[int, SceneObject], situation: str, sought: bool,
+        told: Sequence[Said], instructions: str, variant: int,
     ) -> str:  # fmt: skip
         question = " ".join(self._words(asked.question, numbering, objects).split())
-        situation = ""
-        if stand is not None:
-            drawn = bev is not None and bev.stand is not None
-            situation = in_words(stand, scene, numbering, present(scene), drawn, self.config.markers)
         about = next((t for t in map(numbering.token_of, asked.kind.objects) if t), "the object")
         lines = []
         if told:
@@ -250,7 +255,7 @@ class Prompter:
             asked.kind.task,
             question=question,
             situation=situation,
-            description=description(question),
+            description=question if sought else description(question),
             object_token=about,
             options=asked.options,
             at_length=_AT_LENGTH.match(question) is not None,
@@ -281,11 +286,12 @@ def _understood(
     objects: Mapping[int, SceneObject],
     resolved: Mapping[int, int],
     options: Sequence[tuple[str, str]],
+    task: Task | None,
     markers: bool,
 ) -> Asked:
     words = said(question.text, objects, resolved)
     choices = tuple((letter, " ".join(plain(text).split())) for letter, text in options)
-    kind = kind_of(question, words)
+    kind = kind_of(question, words) if task is None else Kind(task, task == Task.SITUATED, objects_of(words))
     if not markers and kind.task in (Task.CAPTION, Task.GROUND_ONE, Task.GROUND_MANY):  # answered in words alone
         kind = replace(kind, task=Task.SITUATED if kind.situated else Task.QUESTION)
     return Asked(kind, words, choices, question.situation is not None)

@@ -100,15 +100,28 @@ def draw_frame(view: ViewFrame, marks: Sequence[Marker], number_of: Mapping[int,
     image = cv2.imdecode(np.frombuffer(view.jpeg, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise ChatError(ErrorCode.INTERNAL, f"the JPEG of view frame {view.id} is damaged")
-    rows, columns = image.shape[:2]
-    scale = min(config.frame_width / columns, config.frame_height / rows, 1.0)
-    width, height = max(1, round(columns * scale)), max(1, round(rows * scale))
-    if scale < 1:
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    sx, sy = width / columns, height / rows
-    placed = [Marker(m.object_id, (m.u + 0.5) * sx - 0.5, (m.v + 0.5) * sy - 0.5) for m in marks]
-    marked, digits_px = readable(placed, number_of, config.marker_px, (width, height))
+    size = (image.shape[1], image.shape[0])
+    fitted = fitted_size(size, config)
+    if fitted != size:
+        image = cv2.resize(image, fitted, interpolation=cv2.INTER_AREA)
+    marked, digits_px = fitted_marks(marks, number_of, size, config)
     return draw(image[..., ::-1], marked, number_of, digits_px)
+
+
+def fitted_size(size: tuple[int, int], config: PromptConfig) -> tuple[int, int]:
+    """Return (width, height) of a view frame of ``size`` as a model gets it."""
+    scale = min(config.frame_width / size[0], config.frame_height / size[1], 1.0)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def fitted_marks(
+    marks: Sequence[Marker], number_of: Mapping[int, int], size: tuple[int, int], config: PromptConfig
+) -> tuple[list[Marker], int]:
+    """Return the marks of a view frame of ``size`` (width, height) as they are drawn, and the digits' height."""
+    width, height = fitted_size(size, config)
+    sx, sy = width / size[0], height / size[1]
+    placed = [Marker(m.object_id, (m.u + 0.5) * sx - 0.5, (m.v + 0.5) * sy - 0.5) for m in marks]
+    return readable(placed, number_of, config.marker_px, (width, height))
 
 
 def readable(

@@ -24,6 +24,7 @@ _NONE = re.compile(
 )
 _ANSWER = re.compile(r"^.*?\b(?:final answer|answer|choice|option)\b(?:\s+is)?\s*[:=]?\s*", re.IGNORECASE | re.DOTALL)
 _THOUGHT = re.compile(r"^\s*<think>.*?(?:</think>|$)", re.DOTALL | re.IGNORECASE)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # a NUL would end a text in a ROS message
 _NUMBER = r"[-+]?[0-9]{1,12}(?:,[0-9]{3})*(?:\.[0-9]{1,6})?"
 _UNITS = (
     (r"(?:square\s+met(?:re|er)s?|sq\.?\s*(?:m|met(?:re|er)s?)|m\s?\^?\s?2|m²)", "m2"),
@@ -84,14 +85,29 @@ def read_reply(text: str, task: Task, numbering: Numbering, options: Sequence[tu
     return Reading(words, objects, choice, value, unit, max(unknown, 0))
 
 
+def grounded(task: Task, numbers: Sequence[int]) -> str:
+    """Return the reply that names objects by their scene numbers: what ``read_reply`` reads, and training teaches.
+
+    >>> grounded(Task.GROUND_ONE, [12]), grounded(Task.GROUND_MANY, [7, 3]), grounded(Task.GROUND_MANY, [])
+    ('<OBJ012>.', 'Yes. <OBJ003> and <OBJ007>.', 'No.')
+    """
+    if not numbers:
+        return "No."
+    named = " and ".join(token(n) for n in sorted(set(numbers)))
+    return f"{named}." if task == Task.GROUND_ONE else f"Yes. {named}."
+
+
 def tidy(text: str) -> str:
-    """Write every scene number as ``<OBJ012>``; those that can't be one (0, above 999) become words."""
+    """Write every scene number as ``<OBJ012>``; those that can't be one (0, above 999) become words.
+
+    Control characters are left out.
+    """
 
     def as_token(match: re.Match[str]) -> str:
         number = int(match[1] or match[2])
         return token(number) if 1 <= number <= LARGEST_NUMBER else "an unknown object"
 
-    return _LOOSE.sub(as_token, text)
+    return _LOOSE.sub(as_token, _CONTROLS.sub("", text))
 
 
 def partial(text: str) -> str:

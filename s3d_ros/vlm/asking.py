@@ -35,7 +35,7 @@ class Member:
     """A question in a batch.
 
     positions: (k, n) of the prompt's tokens. shared: so many of these come again with other questions about the scene.
-    tokens, log_probs: what was chosen so far.
+    base: so many it has from what the batch read for all. at: so many are read. tokens, log_probs: what was chosen.
     """
 
     index: int
@@ -47,21 +47,34 @@ class Member:
     tokens: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     text: str = ""
+    base: int = 0
+    at: int = 0
     reused: int = 0
     first_token_s: float = 0.0
     done: bool = False
 
     def restart(self) -> None:
         self.tokens, self.log_probs, self.text, self.first_token_s = [], [], "", 0.0
+        self.start_from(0)
 
     @property
     def cancelled(self) -> bool:
         return self.asked.cancelled()
 
     @property
-    def next_position(self) -> int:
-        """Where the token chosen last stands: all axes go on from the largest."""
-        return int(self.positions.max()) + len(self.tokens)
+    def is_read(self) -> bool:
+        """Whether it has come to choosing tokens."""
+        return self.at == len(self.prompt)
+
+    def start_from(self, base: int) -> None:
+        self.base = self.at = base
+
+    def row(self, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what is to be read next, the prompt to ``stop`` or the last token: (n,), and its positions (k, n)."""
+        if not self.is_read:
+            return torch.from_numpy(self.prompt.ids[self.at : stop]), self.positions[:, self.at : stop]
+        here = int(self.positions.max()) + len(self.tokens)  # all axes go on from the largest
+        return torch.tensor(self.tokens[-1:]), torch.full((len(self.positions), 1), here)
 
     def reply(self, text: str, stopped: Literal["end", "length", "cancelled"]) -> ChatReply:
         self.done = True

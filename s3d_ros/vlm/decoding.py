@@ -1,8 +1,7 @@
 """Reads prompts and chooses tokens, for several questions at once.
 
-The questions of a batch stand one behind the other in one sequence, after what they share; a mask keeps each from
-seeing the others. So nothing of the shared part is copied, read twice or computed twice, and a batch is as exact as a
-question alone.
+The questions of a batch stand in one sequence, after what they share; a mask keeps each from seeing the others. So
+nothing of the shared part is copied, read twice or computed twice, and a batch is as exact as a question alone.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from transformers.cache_utils import DynamicCache
 from s3d_ros.chat import ChatError, ChatImage
 from s3d_ros.types import ErrorCode
 from s3d_ros.vlm.asking import Event, Member
+from s3d_ros.vlm.batch import Batch, Piece
 from s3d_ros.vlm.caches import ImageStore, Read, ReadStore
 from s3d_ros.vlm.family import Family
 from s3d_ros.vlm.tokens import I64, Prompt, common_prefix
@@ -25,8 +25,10 @@ from s3d_ros.vlm.tokens import I64, Prompt, common_prefix
 _CHUNK_S = 0.06  # a piece of a prompt takes about so long, so that a cancel is heard in time
 _CHUNK_TOKENS = (64, 4096)
 _FIRST_CHUNK = 256
+_ROOM = 4096  # tokens of replies that memory is taken for beforehand; few replies are as long as they may be
+_BATCH_TOKENS = 16384  # of questions' own; then nobody joins: those that have ended stay in the way until all have
 
-# Called with the keys of what a running batch shares, and how many questions it holds: who joins it?
+# Called with the keys of what a batch has before its questions' own, and how many questions it holds: who joins it?
 Joining = Callable[[I64, int], Sequence[Member]]
 
 
@@ -85,14 +87,16 @@ class Decoder:
             base = max(known, min(base, leader.shared))
         for member in members:
             member.reused = known
-        read.cache.reserve(max(len(m.prompt) for m in members) + sum(m.asked.max_new_tokens for m in members))
+            member.start_from(base)
+        replies = min(_ROOM, sum(m.asked.max_new_tokens for m in members))
+        read.cache.reserve(max(len(m.prompt) for m in members) + replies)
         settled = read.keys, leader.shared
         try:
             read_on = self._read_prompt(leader, read, known, base, lambda: all(m.cancelled for m in members))
             settled = read.keys, leader.shared
             if read_on:
-                batch = _Batch(self._family, read.cache, base)
-                yield from self._decode(batch, members, lambda room: joining(leader.prompt.keys[:base], room))
+                batch = Batch(self._family, read.cache, base)
+                yield from self._decode(batch, members, lambda active: joining(leader.prompt.keys[:base], active))
                 if not batch.mixed and not leader.cancelled:
                     said = np.array(leader.tokens, dtype=np.int64)
                     settled = np.concatenate([leader.prompt.keys, said])[: read.cache.length], leader.shared
@@ -131,54 +135,56 @@ class Decoder:
         return True
 
     def _decode(
-        self, batch: _Batch, members: list[Member], joining: Callable[[int], Sequence[Member]]
+        self, batch: Batch, members: list[Member], joining: Callable[[int], Sequence[Member]]
     ) -> Iterator[Event]:
-        """Read what the members do not share, then choose tokens until all are done."""
-        new, active = list(members), list[Member]()
-        while new or active:
-            for member in [m for m in (*new, *active) if m.cancelled]:
+        """Read what the members do not share, piece by piece, while those that are read choose tokens; until all end.
+
+        Who joins reads beside the others' tokens, so that nobody waits for anybody's long prompt.
+        """
+        active = members
+        while active:
+            for member in [m for m in active if m.cancelled]:
                 yield self._finished(member, "cancelled")
-            new, active = [m for m in new if not m.done], [m for m in active if not m.done]
-            features = self._features_of(new, batch.base)
-            if features is None:
-                continue  # one was cancelled
-            active += new
-            if not active:
-                return
-            rows = [self._row(m, batch.base) for m in active]
-            lengths = torch.tensor([len(ids) for ids, _ in rows])
-            with torch.inference_mode():
-                logits = batch.step(
-                    self._on(torch.cat([ids for ids, _ in rows])),
-                    self._on(torch.cat([positions for _, positions in rows], dim=1)),
-                    self._on(torch.repeat_interleave(torch.tensor([m.index for m in active]), lengths)),
-                    features,
-                    self._on(lengths.cumsum(0) - 1),
-                )
-                tokens, log_probs = _choose(logits)
-            for member, token, log_prob in zip(active, tokens, log_probs, strict=True):
-                yield from self._chosen(member, token, log_prob)
             active = [m for m in active if not m.done]
-            new = list(joining(len(active))) if active else []
-            for member in new:
-                member.reused = batch.base
+            pieces = self._pieces(active)
+            if pieces:
+                began = time.perf_counter()
+                chosen = self._step(batch, pieces)
+                self._took(sum(len(p.ids) for p in pieces), began)
+                for member, token, log_prob in chosen:
+                    yield from self._chosen(member, token, log_prob)
+            active = [m for m in active if not m.done]
+            if active and batch.own_tokens < _BATCH_TOKENS:
+                active += joining(len(active))
 
-    def _row(self, member: Member, base: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the member's tokens (n,) that were not read yet, and their positions (k, n)."""
-        if not member.tokens:
-            return torch.from_numpy(member.prompt.ids[base:]), member.positions[:, base:]
-        return torch.tensor(member.tokens[-1:]), torch.full((member.positions.shape[0], 1), member.next_position)
+    def _pieces(self, members: Sequence[Member]) -> list[Piece]:
+        """Return what each reads next: a token, or, as long as there is room for it, a piece of its prompt.
 
-    def _features_of(self, members: Sequence[Member], base: int) -> tuple[torch.Tensor, ...] | None:
-        """Return the features of pictures behind the shared part; None when one of the members was cancelled."""
+        Who has the least left to read goes first: short questions don't wait for long ones.
+        """
         pieces = []
-        for member in members:
-            of_member = self._features(member.prompt, base, len(member.prompt), lambda m=member: m.cancelled)  # type: ignore[misc]
-            if of_member is None:
-                return None
-            if of_member:
-                pieces.append(of_member)
-        return tuple(torch.cat(layer) for layer in zip(*pieces, strict=True))
+        room = self._chunk
+        for member in sorted(members, key=lambda m: len(m.prompt) - m.at):
+            if member.is_read:
+                pieces.append(Piece(member, member.at, *member.row(member.at)))
+                continue
+            stop = min(member.at + room, len(member.prompt))
+            if stop == member.at:
+                continue  # it waits for the others
+            features = self._features(member.prompt, member.at, stop, lambda m=member: m.cancelled)  # type: ignore[misc]
+            if features is None:
+                continue  # cancelled
+            room -= stop - member.at
+            pieces.append(Piece(member, stop, *member.row(stop), features))
+        return pieces
+
+    def _step(self, batch: Batch, pieces: Sequence[Piece]) -> list[tuple[Member, int, float]]:
+        """Read the pieces; return what those that are read by now choose."""
+        with torch.inference_mode():
+            tokens, log_probs = _choose(batch.step(pieces))
+        for piece in pieces:
+            piece.member.at = piece.stop
+        return list(zip((p.member for p in pieces if p.member.is_read), tokens, log_probs, strict=True))
 
     def _run_whole(self, member: Member) -> Iterator[Event]:
         """Answer one question with the model's own cache, from nothing."""
@@ -202,8 +208,8 @@ class Decoder:
                 tokens, log_probs = _choose(logits[-1:])
             features, more = (), {}
             yield from self._chosen(member, tokens[0], log_probs[0])
-            ids = self._on(torch.tensor(member.tokens[-1:]))
-            positions = self._on(torch.full((member.positions.shape[0], 1), member.next_position))
+            member.at = len(prompt)
+            ids, positions = (self._on(t) for t in member.row(member.at))
 
     def _chosen(self, member: Member, token: int, log_prob: float) -> Iterator[Event]:
         """Add a token; yield the text so far or the reply."""
@@ -273,45 +279,13 @@ class Decoder:
         return tensor.to(self._family.device)
 
     def _took(self, tokens: int, began: float) -> None:
-        """Make the next piece such that it takes about ``_CHUNK_S``."""
+        """Make the next piece such that it takes about ``_CHUNK_S``. A small one tells little of a large one."""
         if self._family.device.type == "cuda":
             torch.cuda.synchronize()
-        rate = tokens / max(1e-6, time.perf_counter() - began)
-        if tokens == self._chunk or rate * _CHUNK_S < self._chunk:
-            low, high = _CHUNK_TOKENS
-            self._chunk = int(min(high, max(low, min(2 * self._chunk, rate * _CHUNK_S))))
-
-
-class _Batch:
-    """The questions' tokens behind the ``base`` that they share. mixed: there were several questions."""
-
-    def __init__(self, family: Family, cache: Any, base: int) -> None:
-        self._family = family
-        self._cache = cache
-        self.base = base
-        self.mixed = False
-        self._owners = torch.zeros(0, dtype=torch.long, device=family.device)
-
-    def step(
-        self,
-        ids: torch.Tensor,
-        positions: torch.Tensor,
-        owners: torch.Tensor,
-        features: tuple[torch.Tensor, ...],
-        keep: torch.Tensor,
-    ) -> torch.Tensor:
-        """Read tokens (n,) that belong to ``owners``; return the logits of rows ``keep``."""
-        before = len(self._owners)
-        self._owners = torch.cat([self._owners, owners])
-        self.mixed = self.mixed or bool((self._owners != self._owners[0]).any())
-        mask = None
-        if self.mixed:
-            mine = self._owners[None, :] == owners[:, None]
-            mine &= torch.arange(len(self._owners), device=ids.device) <= (
-                torch.arange(len(ids), device=ids.device)[:, None] + before
-            )
-            mask = torch.cat([mine.new_ones(len(ids), self.base), mine], dim=1)
-        return self._family.step(ids, positions, self._cache, features, mask, keep)
+        took_s = max(1e-6, time.perf_counter() - began)
+        low, high = _CHUNK_TOKENS
+        if tokens >= self._chunk or (tokens >= low and took_s > _CHUNK_S):
+            self._chunk = int(min(high, max(low, min(2 * self._chunk, tokens / took_s * _CHUNK_S))))
 
 
 def _choose(logits: torch.Tensor) -> tuple[list[int], list[float]]:

@@ -96,8 +96,8 @@ class Engine:
     def ask(self, asked: Sequence[Asked], more: Callable[[], Sequence[Asked]] = lambda: ()) -> Iterator[Event]:
         """Answer several questions at once: yield (index, text so far), and last (index, ChatReply or ChatError).
 
-        more: asked between tokens for new questions, whose indices go on from those of ``asked``. They join the running
-        batch if they share what it shares, else they wait for the next.
+        more: asked between tokens for new questions, whose indices go on from those of ``asked``. In their order they
+        join the running batch; one that shares too little with it waits for the next, and those behind it with it.
         """
         queue = _Queue(self._member, self._config.max_batch, more)
         queue.add(asked)
@@ -168,7 +168,9 @@ class Engine:
             return joined
 
         try:
-            yield from self._decoder.run(group, joining)
+            for event in self._decoder.run(group, joining):
+                yield event
+                yield from queue.refused()
         except ModelError as error:
             text = f"{self.name}: {error}"
             yield from ((m.index, ChatError(ErrorCode.MODEL_FAILED, text)) for m in taken if not m.done)
@@ -236,16 +238,20 @@ class _Queue:
     def fetch(self) -> None:
         self.add(self._more())
 
-    def join(self, shared: I64, active: int) -> list[Member]:
-        """Return who may join a running batch of so many that shares these tokens."""
+    def join(self, read: I64, active: int) -> list[Member]:
+        """Return who joins a running batch of so many that begins with these tokens; and who is to be told it ended."""
         self.fetch()
-        fit = [
-            m
-            for m in self.waiting
-            if len(shared) <= _base(shared, m.prompt.keys, 0) and len(m.prompt) - len(shared) <= _OWN_TOKENS
-        ][: max(0, self._most - active)]
-        self.waiting = [m for m in self.waiting if m not in fit]
-        return fit
+        joining = [m for m in self.waiting if m.cancelled]
+        waiting = [m for m in self.waiting if m not in joining]
+        for member in waiting[: max(0, self._most - active)]:
+            base = _base(read, member.prompt.keys, 0)
+            if len(member.prompt) - base > _OWN_TOKENS:
+                break  # nobody overtakes it, else it would wait for as long as others come
+            member.start_from(base)
+            member.reused = base
+            joining.append(member)
+        self.waiting = [m for m in waiting if m not in joining]
+        return joining
 
     def refused(self) -> list[Event]:
         """Return, once, the errors of questions that can't be answered."""

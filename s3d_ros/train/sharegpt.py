@@ -1,0 +1,29 @@
+"""Chats as ShareGPT records: ``conversations`` of {"from", "value"}, ``<image>`` where a picture is, ``images``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from s3d_ros.chat import Chat, ChatImage
+
+IMAGE = "<image>"
+
+
+def share_gpt(chat: Chat, answer: str, name_of: Callable[[ChatImage], str]) -> dict[str, Any]:
+    """Return a chat and the reply to be learnt: {"system", "conversations", "images"}.
+
+    The texts are the prompt's own, one part a line; typed text can't hold ``<image>``: prompts take it apart.
+    """
+    turns, images = [], []
+    for turn in chat.turns:
+        parts = []
+        for part in turn.parts:
+            if isinstance(part, ChatImage):
+                images.append(name_of(part))
+                parts.append(IMAGE)
+            else:
+                parts.append(part)
+        turns.append({"from": "human" if turn.role == "user" else "gpt", "value": "\n".join(parts)})
+    turns.append({"from": "gpt", "value": answer})
+    return {"system": chat.system, "conversations": turns, "images": images}
