@@ -87,7 +87,7 @@ def plot_frames(results: Sequence[Row], path: Path) -> bool:
     axes.set_xlabel("view frames at most")
     axes.set_ylabel(f"{name}, x 100")
     axes.grid(color="0.9")
-    axes.legend(fontsize=8, frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return True
