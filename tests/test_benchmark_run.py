@@ -367,7 +367,7 @@ def test_homes_are_simulated_and_mapped_once_for_the_same_settings(tmp_path: Pat
     assert again == {place.name: place} and (place.run / "objects.json").stat().st_mtime_ns == made
     (other,) = furnished([Path("studio")], tmp_path, seed=3, options=small).values()
     assert other.run != place.run
-    with pytest.raises(BenchmarkError, match="nowhere.json"):
+    with pytest.raises(BenchmarkError, match=r"nowhere\.json"):
         furnished([tmp_path / "nowhere.json"], tmp_path)
 
 

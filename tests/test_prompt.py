@@ -210,6 +210,13 @@ def test_without_birds_eye_view_and_markers_nothing_speaks_of_them():
         assert found.asked.kind.task == Task.QUESTION and "OBJ" not in found.chat.system + words_of(found)
 
 
+def test_without_any_picture_a_model_is_told_so():
+    blind = Prompter(PromptConfig(frames=0, bev=False, markers=False)).build(
+        Question("how many chairs are there?"), ROOM
+    )
+    assert not blind.chat.images and "without any image" in blind.chat.system and "frames" not in blind.chat.system
+
+
 def test_unmarked_pictures_are_the_marked_ones_without_plates():
     marked, bare = (Prompter(PromptConfig(markers=on)).shared(ROOM).images for on in (True, False))
     assert len(marked) == len(bare) == 4

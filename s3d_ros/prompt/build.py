@@ -77,7 +77,7 @@ class Prompter:
     def __init__(self, config: PromptConfig | None = None) -> None:
         self.config = config or PromptConfig()
         self.drawn = Drawn(2 * self.config.frames + 16)
-        self.system = system_text(self.config.wording, self.config.bev, self.config.markers)
+        self.system = system_text(self.config.wording, self.config.bev, self.config.markers, self.config.frames > 0)
         self.forget()
 
     def forget(self) -> None:

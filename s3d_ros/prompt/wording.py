@@ -87,8 +87,16 @@ _AT_LENGTH = "Answer in one to three sentences. Where you mean a marked object, 
 _MARKED = " Where you mean a marked object, write it like <OBJ012>."
 
 
-def system_text(style: str, bev: bool = True, markers: bool = True) -> str:
+_BLIND = (
+    "You are asked about one indoor scene, without any image of it. Answer from what was measured, if anything was; "
+    "else give your best guess."
+)
+
+
+def system_text(style: str, bev: bool = True, markers: bool = True, frames: bool = True) -> str:
     """Return what a model is told before all else, of the images that it gets: without what they don't show."""
+    if not frames and not bev:
+        return _BLIND
     if style == FINE_TUNED:
         above = " and its bird's-eye view" if bev else ""
         return f"The images are frames of a video of one indoor scene{above}.{_FINE_TUNED_MARKS if markers else ''}"
