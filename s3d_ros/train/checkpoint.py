@@ -1,9 +1,9 @@
 """Checkpoints: a model that the answerer loads, and beside it what is needed to go on exactly.
 
-    OUT/step-0000500/config.json, model.safetensors, tokenizer and processor    s3d ask RUN --model OUT/step-0000500
-    OUT/step-0000500/train.yaml       the config of the run
-    OUT/step-0000500/train_state.json written last: without it there is no checkpoint
-    OUT/step-0000500/state/           weights, optimiser and random numbers as accelerate keeps them
+OUT/step-0000500/config.json, model.safetensors, tokenizer and processor    s3d ask RUN --model OUT/step-0000500
+OUT/step-0000500/train.yaml       the config of the run
+OUT/step-0000500/train_state.json written last: without it there is no checkpoint
+OUT/step-0000500/state/           weights, optimiser and random numbers as accelerate keeps them
 """
 
 from __future__ import annotations

@@ -170,7 +170,9 @@ def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, such as config/train/smoke.yaml")],
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", "-s", metavar="KEY=VALUE", help="one key, such as run.out=runs/tuned or optimizer.lr=1e-5"),
+        typer.Option(
+            "--set", "-s", metavar="KEY=VALUE", help="one key, such as run.out=runs/tuned or optimizer.lr=1e-5"
+        ),
     ] = None,
 ) -> None:
     """Tune a vision-language model on a training set; a run begun in run.out is gone on with."""

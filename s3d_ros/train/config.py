@@ -1,8 +1,8 @@
 """What a training run depends on: one YAML file, read into frozen dataclasses, unknown keys refused by name.
 
-    model: {name: Qwen/Qwen2.5-VL-7B-Instruct}
-    data: {set: sets/homes}
-    run: {out: runs/tuned}
+model: {name: Qwen/Qwen2.5-VL-7B-Instruct}
+data: {set: sets/homes}
+run: {out: runs/tuned}
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class TuneConfig:
     method: str = _choice("full", ("full", "lora"), "lora: adapters at the language model's linear layers (peft)")
     vision: bool = _plain(False, "full: the image encoder moves, too")
     lora_rank: int = _number(64, 1, 1024, "r")
-    lora_alpha: float = _number(128.0, 0.01, 4096, "adapters count alpha / r")
+    lora_alpha: int = _number(128, 1, 4096, "adapters count alpha / r")
     lora_dropout: float = _number(0.0, 0, 0.9, "of what goes into adapters")
 
 
@@ -56,7 +56,9 @@ class DataConfig:
     max_answer_tokens: int = _number(512, 1, 100_000, "of an answer, its end included")
     too_long: str = _choice("refuse", ("refuse", "leave_out"), "what becomes of longer records")
     marked: bool = _plain(True, "pictures with marks; false: their plain twins")
-    shuffle_frames: bool = _plain(True, "view frames in another order each time, where no question is about their order")
+    shuffle_frames: bool = _plain(
+        True, "view frames in another order each time, where no question is about their order"
+    )
     buckets: int = _number(32, 1, 10_000, "so many batches are sorted by length together; 1: no sorting")
 
 

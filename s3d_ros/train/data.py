@@ -146,8 +146,8 @@ class Samples:
         if long and (config.too_long == "refuse" or not kept):
             more = f"; and {len(long) - _LISTED} more" if len(long) > _LISTED else ""
             raise TrainError(
-                f"records are too long: {'; '.join(long[:_LISTED])}{more}. Raise the limit, build the set with fewer or "
-                "smaller pictures, or set data.too_long to leave_out"
+                f"records are too long: {'; '.join(long[:_LISTED])}{more}. Raise the limit, build the set with "
+                "fewer or smaller pictures, or set data.too_long to leave_out"
             )
         self.indices = kept
 
@@ -199,7 +199,9 @@ class Samples:
         n = len(prompt)
         ends = np.flatnonzero(np.isin(whole[n:], self._ends))
         if len(ends) == 0:
-            raise ModelError("its chat template ends a reply with no token that ends generation; take an instruct model")
+            raise ModelError(
+                "its chat template ends a reply with no token that ends generation; take an instruct model"
+            )
         told = whole[n : n + int(ends[0]) + 1]
         if len(ends) and (whole[: min(n, len(whole))] == prompt.ids[: len(whole)]).all():
             return told
@@ -252,7 +254,7 @@ def _sizes(record: TrainingRecord) -> dict[str, tuple[int, int, int]]:
     return {
         name: (named[name]["height"], named[name]["width"], 3) if name in named else record.scene.image(name).shape
         for name in record.images
-    }  # type: ignore[return-value]
+    }
 
 
 def _end_tokens(model: torch.nn.Module, tokenizer: object) -> tuple[int, ...]:

@@ -52,15 +52,12 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
 
     samples = Samples(config.data, config.data.split, family, config.run.seed)
     text = model.config.get_text_config()
-    samples.measure(
-        getattr(text, "max_position_embeddings", 0) or 0, lambda k, n: progress("reading records", k, n)
-    )
+    samples.measure(getattr(text, "max_position_embeddings", 0) or 0, lambda k, n: progress("reading records", k, n))
     held_out = _held_out(config, samples)
 
     moving = choose_weights(model, config.tune)
     if config.run.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        model.enable_input_require_grads()
     trainee = Trainee(model, family)
     optimizer = _optimizer(trainee, config.optimizer)
     trainee, optimizer = accelerator.prepare(trainee, optimizer)
@@ -98,11 +95,15 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
         rate = rate_at(step, steps, config.optimizer)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        total = torch.zeros((), device=device)
+        total, model_s = torch.zeros((), device=device), 0.0
         for batch in held:
             with accelerator.accumulate(trainee):
+                from_s = time.perf_counter()
                 loss = trainee(batch.to(device)) / max(tokens, 1)
                 accelerator.backward(loss * (world * accumulate))  # accelerate and DDP take means
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+                model_s += time.perf_counter() - from_s
                 norm = torch.zeros(())
                 if accelerator.sync_gradients and config.optimizer.clip:
                     norm = accelerator.clip_grad_norm_(trainee.parameters(), config.optimizer.clip)
@@ -115,7 +116,7 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
         if metrics:
             took = time.perf_counter() - began
             metrics.add(step=step + 1, loss=value, lr=rate, grad_norm=float(norm), answer_tokens=tokens,
-                        step_s=round(took, 4), data_wait_s=round(waited, 4))  # fmt: skip
+                        step_s=round(took, 4), model_s=round(model_s, 4), data_wait_s=round(waited, 4))  # fmt: skip
         last = step + 1 == steps
         every = config.run.eval_every
         if held_out and every and (last or (step + 1) % every == 0):
@@ -159,7 +160,9 @@ def _checked(config: TrainConfig) -> Path:
     if not config.run.out:
         raise TrainError("run.out is empty: name the folder that the run goes to")
     if config.run.device not in ("auto", "cpu", "cuda"):
-        raise TrainError(f"run.device = {config.run.device!r} is none of auto, cpu, cuda; accelerate deals several GPUs")
+        raise TrainError(
+            f"run.device = {config.run.device!r} is none of auto, cpu, cuda; accelerate deals several GPUs"
+        )
     cuda = torch.cuda.is_available() and config.run.device != "cpu"
     if config.run.device == "cuda" and not cuda:
         raise TrainError("run.device = cuda: there is no CUDA device here; set it to auto or cpu")

@@ -32,7 +32,7 @@ class Metrics:
         for key, style in (("loss", {"lw": 1}), ("val_loss", {"marker": "o"})):
             rows = [r for r in self.rows if key in r]
             if rows:
-                axes.plot([r["step"] for r in rows], [r[key] for r in rows], label=key.replace("_", " "), **style)  # type: ignore[arg-type]
+                axes.plot([r["step"] for r in rows], [r[key] for r in rows], label=key.replace("_", " "), **style)
         axes.set_xlabel("step")
         axes.set_ylabel("cross-entropy of the answers' tokens")
         axes.set_ylim(bottom=0)

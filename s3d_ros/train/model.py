@@ -69,7 +69,9 @@ def choose_weights(model: Any, tune: TuneConfig) -> int:
     elif not tune.vision:
         encoder = next((getattr(core, name) for name in _ENCODERS if hasattr(core, name)), None)
         if encoder is None:
-            raise TrainError(f"{type(model).__name__} has no image encoder that could be frozen: set tune.vision to true")
+            raise TrainError(
+                f"{type(model).__name__} has no image encoder that could be frozen: set tune.vision to true"
+            )
         for name, weight in encoder.named_parameters():
             weight.requires_grad_(any(p in name for p in _PROJECTORS))
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -135,4 +137,6 @@ class Trainee(torch.nn.Module):
             **more,
         )
         logits = output.logits.float()  # (b, m, vocabulary)
-        return F.cross_entropy(logits.flatten(0, 1), targets[:, learnt].flatten(), ignore_index=IGNORED, reduction="sum")
+        return F.cross_entropy(
+            logits.flatten(0, 1), targets[:, learnt].flatten(), ignore_index=IGNORED, reduction="sum"
+        )
