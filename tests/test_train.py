@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +15,24 @@ import numpy as np
 import pytest
 import torch
 import transformers
+import yaml
 from safetensors.torch import load_file
 from tiny_vlm import make_tiny
 from training_sets import write_run, write_set
 from typer.testing import CliRunner
 
+from s3d_ros.answer.settings import AnswererConfig
 from s3d_ros.chat import Chat, ChatImage, ChatReply, Turn
 from s3d_ros.cli import app
 from s3d_ros.config import ConfigError
+from s3d_ros.prompt.config import PromptConfig
 from s3d_ros.train.config import TrainConfig, TrainError
 from s3d_ros.train.data import IGNORED, Batch, Samples, shuffled
 from s3d_ros.train.evaluation import points
 from s3d_ros.train.loop import train
 from s3d_ros.train.model import Trainee, load
 from s3d_ros.train.problems import DatasetError
+from s3d_ros.train.settings import BuildSettings
 from s3d_ros.train.sharegpt import chat_parts, share_gpt
 from s3d_ros.vlm.config import ModelConfig
 from s3d_ros.vlm.engine import Asked, Engine
@@ -207,6 +215,33 @@ def test_what_is_frozen_stays_and_adapters_are_merged(root: Path, tmp_path: Path
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     }  # fmt: skip
     assert not [k for k in moved if "visual" in k]
+
+
+def test_a_checkpoint_is_asked_as_it_was_taught(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "set", tmp_path / "set")
+    taught = BuildSettings(prompt=PromptConfig(wording="fine-tuned", captions=False, bev_px=512)).plain()
+    (tmp_path / "set" / "card.json").write_text(json.dumps({"settings": taught}))
+    last = train(config(root, tmp_path / "out", optimizer={"steps": 1}, data={"set": str(tmp_path / "set")}))
+    asked = AnswererConfig.from_flat({"model": str(last), "prompt.bev_px": 640}).prompt
+    assert asked == PromptConfig(wording="fine-tuned", captions=False, bev_px=640)
+    assert AnswererConfig.from_flat({"model": str(root / "qwen2_5_vl")}).prompt == PromptConfig()
+    (last / "prompt.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"prompt\.json can't be read"):
+        AnswererConfig.from_flat({"model": str(last)})
+
+
+@pytest.mark.slow
+def test_two_processes_are_two_accumulated_batches(root: Path, tmp_path: Path) -> None:
+    made = config(root, tmp_path / "two", optimizer={"steps": 2})
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(dataclasses.asdict(made)))
+    launched = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port",
+                str(20000 + os.getpid() % 20000), "-m", "s3d_ros.train", str(tmp_path / "two.yaml")]  # fmt: skip
+    cpu = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(launched, capture_output=True, text=True, timeout=300, env=os.environ | cpu)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one = train(config(root, tmp_path / "one", optimizer={"steps": 2, "accumulate": 2}))
+    a, b = (load_file(p / "model.safetensors") for p in (one, tmp_path / "two" / "step-0000002"))
+    assert a.keys() == b.keys() and all(torch.allclose(a[k], b[k], atol=1e-5) for k in a)
 
 
 @pytest.mark.slow

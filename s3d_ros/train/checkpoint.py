@@ -1,9 +1,12 @@
 """Checkpoints: a model that the answerer loads, and beside it what is needed to go on exactly.
 
-OUT/step-0000500/config.json, model.safetensors, tokenizer and processor    s3d ask RUN --model OUT/step-0000500
-OUT/step-0000500/train.yaml       the config of the run
-OUT/step-0000500/train_state.json written last: without it there is no checkpoint
-OUT/step-0000500/state/           weights, optimiser and random numbers as accelerate keeps them
+    OUT/step-0000500/config.json, model.safetensors, tokenizer and processor: s3d ask RUN --model OUT/step-0000500
+    OUT/step-0000500/prompt.json       how the set's prompts were made: the answerer asks likewise
+    OUT/step-0000500/train.yaml        the config of the run
+    OUT/step-0000500/state/            weights, optimiser and random numbers as accelerate keeps them
+    OUT/step-0000500/train_state.json
+
+The last is written last, before the folder gets its name: without it there is no checkpoint.
 """
 
 from __future__ import annotations
@@ -72,6 +75,9 @@ def save(path: Path, accelerator: Any, trainee: Any, source: Path, config: Train
         dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
         export(half, bare.model, {k.removeprefix("model."): v for k, v in state.items()}, source, dtype)
         (half / "train.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False), encoding="utf-8")
+        prompt = _prompt_of(Path(config.data.set))
+        if prompt:
+            (half / "prompt.json").write_text(json.dumps(prompt, indent=1) + "\n", encoding="utf-8")
         (half / _STATE).write_text(json.dumps(said) + "\n", encoding="utf-8")
         shutil.rmtree(path, ignore_errors=True)
         half.replace(path)
@@ -87,6 +93,14 @@ def export(path: Path, model: Any, state: dict[str, torch.Tensor], source: Path,
         if file.name not in _NOT_KEPT:
             shutil.copyfile(file, path / file.name)
     model.save_pretrained(path, state_dict=merged_state(model, state, dtype))
+
+
+def _prompt_of(folder: Path) -> dict[str, Any]:
+    """Return the settings of the prompter that a set was made with, {} where its card is lost."""
+    try:
+        return dict(json.loads((folder / "card.json").read_text(encoding="utf-8"))["settings"]["prompt"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _sizes(config: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -183,12 +184,17 @@ def train(
         from s3d_ros.train.loop import train as train_it
     except ModuleNotFoundError as error:
         raise TrainError(f"training needs {error.name}: pip install 's3d_ros[train]'") from error
+    from transformers.utils.logging import disable_progress_bar
+
     from s3d_ros.train.show_progress import bars
     from s3d_ros.vlm.config import ModelError
 
+    disable_progress_bar()  # one bar is enough
     try:
         with bars() as progress:
             last = train_it(made, progress)
     except ModelError as error:
         raise TrainError(str(error)) from error
+    if os.environ.get("RANK", "0") != "0":  # below a launcher one of the processes speaks
+        return
     typer.echo(f"{last} can be asked: s3d ask RUN QUESTION --model {last}; what it learnt: {last.parent / 'loss.png'}")

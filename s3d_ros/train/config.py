@@ -1,8 +1,10 @@
-"""What a training run depends on: one YAML file, read into frozen dataclasses, unknown keys refused by name.
+"""What a training run depends on: one YAML file, read into frozen dataclasses.
 
-model: {name: Qwen/Qwen2.5-VL-7B-Instruct}
-data: {set: sets/homes}
-run: {out: runs/tuned}
+    model: {name: Qwen/Qwen2.5-VL-7B-Instruct}
+    data: {set: sets/homes}
+    run: {out: runs/tuned}
+
+Unknown keys are refused by name. Which keys there are: docs/training.md.
 """
 
 from __future__ import annotations
