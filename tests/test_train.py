@@ -357,3 +357,4 @@ def test_the_command(root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "config/train").glob("*.yaml")), ids=lambda p: p.stem)
 def test_shipped_configs_are_read(path: Path) -> None:
     assert TrainConfig.from_yaml(path).optimizer.lr > 0
+    assert TrainConfig.from_yaml(path, {"optimizer.lr": "1e-5"}).optimizer.lr == 1e-5

@@ -10,6 +10,7 @@ Unknown keys are refused by name. Which keys there are: docs/training.md.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,7 +110,7 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
         """Make it of nested keys. Raises ConfigError naming the key."""
-        return _from_dict(cls, values, "")
+        return _from_dict(cls, _with_floats(values), "")
 
     @classmethod
     def from_yaml(cls, path: str | Path, settings: Mapping[str, Any] | None = None) -> TrainConfig:
@@ -135,3 +136,10 @@ class TrainConfig:
         a, b = dataclasses.asdict(self), dataclasses.asdict(other)
         keys = [f"{part}.{key}" for part in a for key in a[part] if a[part][key] != b[part][key]]
         return [key for key in keys if key not in free]
+
+
+def _with_floats(value: Any) -> Any:
+    """Return nested keys with 1e-5 as the number it is: to YAML 1.1 it is a text, where it has no full stop."""
+    if isinstance(value, Mapping):
+        return {key: _with_floats(held) for key, held in value.items()}
+    return float(value) if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]*[0-9]e[-+]?[0-9]+", value) else value
