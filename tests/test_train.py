@@ -323,6 +323,12 @@ def test_missing_shards_and_wrong_checkpoints_are_refused(root: Path, tmp_path: 
     with pytest.raises(DatasetError, match=r"train-00000\.tar"):
         train(config(root, tmp_path / "out", data={"set": str(tmp_path / "set")}))
 
+    (tmp_path / "set" / "train-00000.json").unlink()  # nothing but the card knows of it now
+    card = {"splits": {"train": {"shards": ["train-00000.tar"]}, "val": {"shards": ["val-00001.tar"]}}}
+    (tmp_path / "set" / "card.json").write_text(json.dumps(card))
+    with pytest.raises(TrainError, match=r"lacks train-00000\.tar, train-00000\.json, which its card\.json lists"):
+        train(config(root, tmp_path / "out", data={"set": str(tmp_path / "set"), "split": "val"}))
+
     made = config(root, tmp_path / "out", optimizer={"steps": 1})
     last = train(made)
     with pytest.raises(TrainError, match=r"made with other values of optimizer\.lr; take another run\.out"):

@@ -7,10 +7,12 @@ the seed and its number alone, so a run can go on anywhere.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -245,6 +247,21 @@ def prefetched(make: Callable[[int], Batch], numbers: Sequence[int]) -> Iterator
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def check_shards(folder: Path) -> None:
+    """Raise TrainError where a shard that the set's card lists is not there; a set without a card is taken as it is."""
+    try:
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        listed = [name for split in card["splits"].values() for name in split["shards"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    files = (folder / name for shard in listed for name in (shard, shard.replace(".tar", ".json")))
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise TrainError(
+            f"{folder} lacks {', '.join(missing)}, which its card.json lists; copy them again, or build on"
+        )
 
 
 def _sizes(record: TrainingRecord) -> dict[str, tuple[int, int, int]]:

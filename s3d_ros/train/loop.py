@@ -20,7 +20,7 @@ import torch
 
 from s3d_ros.train import checkpoint
 from s3d_ros.train.config import OptimizerConfig, TrainConfig, TrainError
-from s3d_ros.train.data import Batch, Samples, prefetched
+from s3d_ros.train.data import Batch, Samples, check_shards, prefetched
 from s3d_ros.train.evaluation import answered
 from s3d_ros.train.metrics import Metrics
 from s3d_ros.train.model import Trainee, check_model, choose_weights, load
@@ -170,6 +170,7 @@ def _checked(config: TrainConfig) -> Path:
         raise TrainError("model.attention = flash_attention_2 needs a GPU; set it to auto or sdpa")
     check_model(config.model)
     if config.data.set:
+        check_shards(Path(config.data.set))
         TrainingSet(config.data.set, config.data.split).close()
         if config.data.val_split and config.run.eval_every:
             TrainingSet(config.data.set, config.data.val_split).close()
