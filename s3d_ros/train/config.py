@@ -62,6 +62,7 @@ class DataConfig:
     shuffle_frames: bool = _plain(
         True, "view frames in another order each time, where no question is about their order"
     )
+    cache_gb: float = _number(1.0, 0, 1000, "for pictures as the encoder takes them; a scene's questions share them")
     buckets: int = _number(32, 1, 10_000, "so many batches are sorted by length together; 1: no sorting")
 
 

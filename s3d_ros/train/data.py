@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ import torch
 
 from s3d_ros.chat import Chat, ChatImage, Part, Turn
 from s3d_ros.train.config import DataConfig, TrainError
-from s3d_ros.train.reader import TrainingRecord, TrainingSet
+from s3d_ros.train.reader import SceneData, TrainingRecord, TrainingSet
 from s3d_ros.train.sharegpt import chat_parts
 from s3d_ros.types import U8
 from s3d_ros.vlm.config import ModelError
@@ -116,6 +117,8 @@ class Samples:
         count = min(config.records or len(self.records), len(self.records))
         self.indices = list(range(count))
         self.lengths: dict[int, int] = {}
+        self._kept: OrderedDict[str, dict[str, torch.Tensor]] = OrderedDict()
+        self._kept_bytes = 0
         if not count:
             raise TrainError(f"{config.set} has no records in its split {split!r}; build it with more questions")
 
@@ -131,8 +134,7 @@ class Samples:
         kept = []
         for done, index in enumerate(self.indices):
             record = self.records[index]
-            sizes = _sizes(record)
-            sample = self._sample(*chat_of(record, lambda name, s=sizes: np.broadcast_to(np.uint8(0), s[name])), None)  # type: ignore[misc]
+            sample = self._sample(*_without_pixels(record), None)
             answer = int((sample.labels != IGNORED).sum())
             where = f"{record.scene.key}/{record.id}"
             if answer > config.max_answer_tokens:
@@ -165,21 +167,36 @@ class Samples:
         return [out[i] for i in rng.permutation(len(out))]
 
     def sample(self, index: int, epoch: int = 0) -> Sample:
-        """Return a record as a sample, its frames shuffled where that is asked for."""
-        chat, answer = self.chat(index)
+        """Return a record as a sample, its frames shuffled where that is asked for; the images have sizes only."""
         record = self.records[index]
+        chat, answer = _without_pixels(record)
         free = self.config.shuffle_frames and not _IN_ORDER.search(record.kind)
         return self._sample(chat, answer, np.random.default_rng((self.seed, epoch, index, 2)) if free else None)
 
     def chat(self, index: int) -> tuple[Chat, str]:
         """Return the chat of a record with its pictures, as it is asked, and the right answer."""
         record = self.records[index]
-        scene, plain = record.scene, not self.config.marked
-        return chat_of(record, lambda name: scene.image(name.replace(".marked.", ".plain.") if plain else name))
+        return chat_of(record, lambda name: self._image(record.scene, name))
 
     def batch(self, indices: Sequence[int], epoch: int) -> Batch:
         """Return a micro-batch on the CPU."""
-        return joined([self.sample(i, epoch) for i in indices], self.family)
+        samples = [self.sample(i, epoch) for i in indices]
+        pictures = [self._inputs(i, image.key) for i, s in zip(indices, samples, strict=True) for image in s.images]
+        return joined(samples, self.family.grouped(pictures), self.family.processor.tokenizer.pad_token_id or 0)
+
+    def _image(self, scene: SceneData, name: str) -> U8:
+        return scene.image(name if self.config.marked else name.replace(".marked.", ".plain."))
+
+    def _inputs(self, index: int, name: str) -> dict[str, torch.Tensor]:
+        """Return the encoder's inputs for a picture; the last ones are kept, as a scene's questions share them."""
+        if name not in self._kept:
+            inputs = self.family.pixel_inputs(ChatImage(name, self._image(self.records[index].scene, name)))
+            self._kept[name] = inputs
+            self._kept_bytes += _bytes(inputs)
+            while self._kept_bytes > self.config.cache_gb * 1e9 and len(self._kept) > 1:
+                self._kept_bytes -= _bytes(self._kept.popitem(last=False)[1])
+        self._kept.move_to_end(name)
+        return self._kept[name]
 
     def _sample(self, chat: Chat, answer: str, rng: np.random.Generator | None) -> Sample:
         prompt = self.prompts.make(chat if rng is None else shuffled(chat, rng))
@@ -210,7 +227,7 @@ class Samples:
         return np.array([*self.prompts.plain(answer), int(whole[n + int(ends[0])])], dtype=np.int64)
 
 
-def joined(samples: Sequence[Sample], family: Family) -> Batch:
+def joined(samples: Sequence[Sample], pixels: list[dict[str, torch.Tensor]], blank: int) -> Batch:
     """Put samples into one batch, filled up on the right; the mask tells what is real."""
     n = max(len(s.ids) for s in samples)
     same = all(len(s.ids) == n for s in samples)
@@ -221,7 +238,6 @@ def joined(samples: Sequence[Sample], family: Family) -> Batch:
             out_row[: len(row)] = row
         return torch.from_numpy(out)
 
-    blank = family.processor.tokenizer.pad_token_id or 0
     mask = filled([np.ones(len(s.ids), np.int64) for s in samples], 0)
     positions = torch.stack(
         [torch.nn.functional.pad(s.positions, (0, n - s.positions.shape[1])) for s in samples], dim=1
@@ -229,7 +245,7 @@ def joined(samples: Sequence[Sample], family: Family) -> Batch:
     return Batch(
         filled([s.ids for s in samples], blank), filled([s.labels for s in samples], IGNORED),
         filled([s.types for s in samples], 0), positions, None if same else mask,
-        family.pixel_inputs([image for s in samples for image in s.images]),
+        pixels,
     )  # fmt: skip
 
 
@@ -262,6 +278,15 @@ def check_shards(folder: Path) -> None:
         raise TrainError(
             f"{folder} lacks {', '.join(missing)}, which its card.json lists; copy them again, or build on"
         )
+
+
+def _without_pixels(record: TrainingRecord) -> tuple[Chat, str]:
+    sizes = _sizes(record)
+    return chat_of(record, lambda name: np.broadcast_to(np.uint8(0), sizes[name]))
+
+
+def _bytes(inputs: dict[str, torch.Tensor]) -> int:
+    return sum(v.nbytes for v in inputs.values())
 
 
 def _sizes(record: TrainingRecord) -> dict[str, tuple[int, int, int]]:

@@ -79,11 +79,15 @@ class Family:
         self._output_type, self._listed = type(output), not isinstance(output.pooler_output, torch.Tensor)
         return features
 
-    def pixel_inputs(self, images: Sequence[ChatImage]) -> list[dict[str, torch.Tensor]]:
-        """Return the encoder's inputs for pictures in order, those of one shape that follow each other in one group."""
+    def pixel_inputs(self, image: ChatImage) -> dict[str, torch.Tensor]:
+        """Return the encoder's inputs for a picture."""
+        return {k: torch.as_tensor(v) for k, v in self._processed(image)[0].items() if k in self._accepted}
+
+    @staticmethod
+    def grouped(pictures: Sequence[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
+        """Join ``pixel_inputs`` of pictures in order, those of one shape that follow each other into one group."""
         groups: list[tuple[Any, list[dict[str, torch.Tensor]]]] = []
-        for image in images:
-            inputs = {k: torch.as_tensor(v) for k, v in self._processed(image)[0].items() if k in self._accepted}
+        for inputs in pictures:
             shape = {k: v.shape[1:] for k, v in inputs.items()}
             if not groups or groups[-1][0] != shape:
                 groups.append((shape, []))
