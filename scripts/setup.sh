@@ -70,7 +70,7 @@ if ! is_done wheels "$wheels_key"; then
   say "installing Python packages into $venv (about two minutes the first time)"
   [[ -f $venv/.root && $(<"$venv/.root") == "$root" ]] || "$python" -m venv --clear "$venv"
   echo "$root" > "$venv/.root"
-  "$venv/bin/python" scripts/requirements.py dev ros ros-build vlm openai benchmark > "$venv/requirements.txt"
+  "$venv/bin/python" scripts/requirements.py dev ros ros-build vlm train openai benchmark > "$venv/requirements.txt"
   "$venv/bin/python" -m pip install -qq --disable-pip-version-check -r "$venv/requirements.txt"
   "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-deps -r scripts/without_dependencies.txt
   "$venv/bin/python" scripts/fix_ros_wheels.py

@@ -119,7 +119,9 @@ def pattern(source: str) -> re.Pattern[str]:
     ``pattern("how far(?: away)? is @")`` finds "how far is the @3". An optional group holds the space
     that goes with it.
     """
-    gap = r"(?: (?:the|an?|this|that|these|those|of|any|nearest|,)(?= ))*+ "
+    # Takes all the fillers there are or none. Not as `*+`: Python before 3.11.5 matches that wrongly.
+    filler = r" (?:the|an?|this|that|these|those|of|any|nearest|,)(?= )"
+    gap = rf"(?:{filler})*(?!{filler}) "
     source = source.replace("@", r"@\d+")
     source = source.replace(" ", gap)
     return re.compile(rf"(?<= )(?:{source})(?= )")

@@ -7,8 +7,10 @@ What a model is and takes has plain names (``model``, ``device``, ``dtype``); th
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from s3d_ros.answer.model_watch import WatchConfig
@@ -52,7 +54,11 @@ class AnswererConfig:
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> AnswererConfig:
-        """Make a config from names and values; what is not given has its default. Raises ConfigError naming the key."""
+        """Make a config from names and values; what is not given has its default. Raises ConfigError naming the key.
+
+        A model tuned here says in its ``prompt.json`` how it was asked: that is then the default of ``prompt.*``.
+        """
+        values = {**_taught(str(values.get("model", ""))), **values}
         known = [name for name, _, _ in cls().flat()]
         nested: dict[str, Any] = {group: {} for group in GROUPS}
         for name, value in values.items():
@@ -81,3 +87,15 @@ class AnswererConfig:
         if self.answerer != "auto":
             return "" if self.answerer == "geometric" else self.answerer
         return "openai" if self.server.url else "transformers" if self.model.model else ""
+
+
+def _taught(model: str) -> dict[str, Any]:
+    """Return the settings of the prompts that a checkpoint of ``s3d train`` was trained with."""
+    path = Path(model).expanduser() / "prompt.json"
+    if not model or not path.is_file():
+        return {}
+    try:
+        held: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {f"prompt.{key}": value for key, value in held.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{path} can't be read ({error}); copy the checkpoint anew") from error

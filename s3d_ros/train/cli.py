@@ -1,7 +1,8 @@
-"""``s3d dataset``: make training sets, look at them, check them."""
+"""``s3d dataset``: make training sets, look at them, check them; and ``s3d train``."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -164,3 +165,36 @@ def _pairs(given: list[str] | None, option: str, example: str) -> list[tuple[str
             raise typer.BadParameter(f"{text!r}: write NAME=FILE, such as {example}", param_hint=option)
         out.append((name, file))
     return out
+
+
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, such as config/train/smoke.yaml")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", "-s", metavar="KEY=VALUE", help="one key, such as run.out=runs/tuned or optimizer.lr=1e-5"
+        ),
+    ] = None,
+) -> None:
+    """Tune a vision-language model on a training set; a run begun in run.out is gone on with."""
+    from s3d_ros.train.config import TrainConfig, TrainError
+
+    made = TrainConfig.from_yaml(config, read_settings(settings, "run.out=runs/tuned"))
+    try:
+        from s3d_ros.train.loop import train as train_it
+    except ModuleNotFoundError as error:
+        raise TrainError(f"training needs {error.name}: pip install 's3d_ros[train]'") from error
+    from transformers.utils.logging import disable_progress_bar
+
+    from s3d_ros.train.show_progress import bars
+    from s3d_ros.vlm.config import ModelError
+
+    disable_progress_bar()  # one bar is enough
+    try:
+        with bars() as progress:
+            last = train_it(made, progress)
+    except ModelError as error:
+        raise TrainError(str(error)) from error
+    if os.environ.get("RANK", "0") != "0":  # below a launcher one of the processes speaks
+        return
+    typer.echo(f"{last} can be asked: s3d ask RUN QUESTION --model {last}; what it learnt: {last.parent / 'loss.png'}")

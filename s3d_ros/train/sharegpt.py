@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from s3d_ros.chat import Chat, ChatImage
+from s3d_ros.chat import Chat, ChatImage, Part
 
 IMAGE = "<image>"
 
@@ -27,3 +27,23 @@ def share_gpt(chat: Chat, answer: str, name_of: Callable[[ChatImage], str]) -> d
         turns.append({"from": "human" if turn.role == "user" else "gpt", "value": "\n".join(parts)})
     turns.append({"from": "gpt", "value": answer})
     return {"system": chat.system, "conversations": turns, "images": images}
+
+
+def chat_parts(text: str, pictures: Iterator[ChatImage]) -> tuple[Part, ...]:
+    """Return the parts that a turn's value was made of: the inverse of ``share_gpt``, where no two texts are adjacent.
+
+    pictures: one is taken for each ``<image>``.
+    """
+    parts: list[Part] = []
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if line != IMAGE:
+            lines.append(line)
+            continue
+        if lines:
+            parts.append("\n".join(lines))
+            lines = []
+        parts.append(next(pictures))
+    if lines:
+        parts.append("\n".join(lines))
+    return tuple(parts)

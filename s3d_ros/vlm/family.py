@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,39 @@ class Family:
         self._output_type, self._listed = type(output), not isinstance(output.pooler_output, torch.Tensor)
         return features
 
+    def pixel_inputs(self, image: ChatImage) -> dict[str, torch.Tensor]:
+        """Return the encoder's inputs for a picture."""
+        return {k: torch.as_tensor(v) for k, v in self._processed(image)[0].items() if k in self._accepted}
+
+    @staticmethod
+    def grouped(pictures: Sequence[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
+        """Join ``pixel_inputs`` of pictures in order, those of one shape that follow each other into one group."""
+        groups: list[tuple[Any, list[dict[str, torch.Tensor]]]] = []
+        for inputs in pictures:
+            shape = {k: v.shape[1:] for k, v in inputs.items()}
+            if not groups or groups[-1][0] != shape:
+                groups.append((shape, []))
+            groups[-1][1].append(inputs)
+        return [{k: torch.cat([one[k] for one in held]) for k in held[0]} for _, held in groups]
+
+    def encoded(self, pixels: Sequence[dict[str, torch.Tensor]]) -> tuple[torch.Tensor, ...]:
+        """Return the features (n, d) of ``pixel_inputs``, and those of further layers; gradients flow through them."""
+        layers: list[tuple[torch.Tensor, ...]] = []
+        for group in pixels:
+            output = self.core.get_image_features(**group, return_dict=True)
+            deep = getattr(output, "deepstack_features", None) or ()
+            layers.append(tuple(_flat(f) for f in (output.pooler_output, *deep)))
+            self._output_type, self._listed = type(output), not isinstance(output.pooler_output, torch.Tensor)
+        return tuple(torch.cat(layer) for layer in zip(*layers, strict=True))
+
+    def given(self, features: tuple[torch.Tensor, ...]) -> dict[str, Any]:
+        """Return what hands the model's forward these features of its pictures, in order."""
+        if not features:
+            return {}
+        pooled = [features[0]] if self._listed else features[0][None]
+        deep = {"deepstack_features": [[f] for f in features[1:]]} if len(features) > 1 else {}
+        return {"mm_encoder_outputs": {"image": self._output_type(pooler_output=pooled, **deep)}}
+
     def positions(self, prompt: Prompt) -> torch.Tensor:
         """Return positions (k, n) of a prompt's tokens: k is 1, or 3 where a family has them in time and plane."""
         if self._rope is None:
@@ -119,10 +153,7 @@ class Family:
         features: of the pictures' tokens among them, in order. mask: (n, cache + n) bool, what each may look at; None:
         all before it.
         """
-        if features:
-            pooled = [features[0]] if self._listed else features[0][None]
-            deep = {"deepstack_features": [[f] for f in features[1:]]} if len(features) > 1 else {}
-            more["mm_encoder_outputs"] = {"image": self._output_type(pooler_output=pooled, **deep)}
+        more |= self.given(features)
         # An attention that knows no masks but the causal one can't keep questions apart.
         text = self.model.config.get_text_config()
         usual = text._attn_implementation

@@ -1,0 +1,146 @@
+"""What a training run depends on: one YAML file, read into frozen dataclasses.
+
+    model: {name: Qwen/Qwen2.5-VL-7B-Instruct}
+    data: {set: sets/homes}
+    run: {out: runs/tuned}
+
+Unknown keys are refused by name. Which keys there are: docs/training.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from s3d_ros.config import ConfigError, _choice, _from_dict, _nearest, _number, _plain
+
+
+class TrainError(ValueError):
+    """Why a run can't begin, or go on; the message names what is wrong and the mend."""
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    """What is tuned. It is loaded by the same code as the answerer's model."""
+
+    name: str = _plain("", "a directory, a checkpoint of this trainer, or a name on the Hugging Face hub")
+    architecture: str = _plain("", "its model_type, such as qwen2_5_vl; another one is refused. Empty: any")
+    attention: str = _choice("auto", ("auto", "flash_attention_2", "sdpa", "eager"), "as in the answerer")
+    tile_images: bool = _plain(False, "as in the answerer: must be the same there")
+    local_only: bool = _plain(False, "never ask the hub")
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """Which weights move."""
+
+    method: str = _choice("full", ("full", "lora"), "lora: adapters at the language model's linear layers (peft)")
+    vision: bool = _plain(False, "full: the image encoder moves, too")
+    lora_rank: int = _number(64, 1, 1024, "r")
+    lora_alpha: int = _number(128, 1, 4096, "adapters count alpha / r")
+    lora_dropout: float = _number(0.0, 0, 0.9, "of what goes into adapters")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Records of a training set (`s3d dataset build`) and how they are put into batches."""
+
+    set: str = _plain("", "folder of a training set")
+    split: str = _plain("train", "what is learnt")
+    val_split: str = _plain("val", "what is evaluated; empty: nothing")
+    records: int = _number(0, 0, 1_000_000_000, "learn only the first so many; 0: all")
+    max_tokens: int = _number(32768, 16, 10_000_000, "prompt and answer together at most")
+    max_answer_tokens: int = _number(512, 1, 100_000, "of an answer, its end included")
+    too_long: str = _choice("refuse", ("refuse", "leave_out"), "what becomes of longer records")
+    marked: bool = _plain(True, "pictures with marks; false: their plain twins")
+    shuffle_frames: bool = _plain(
+        True, "view frames in another order each time, where no question is about their order"
+    )
+    cache_gb: float = _number(1.0, 0, 1000, "for pictures as the encoder takes them; a scene's questions share them")
+    buckets: int = _number(32, 1, 10_000, "so many batches are sorted by length together; 1: no sorting")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW, a cosine after a linear warm-up."""
+
+    epochs: float = _number(1.0, 0, 10_000, "over the data, unless steps says")
+    steps: int = _number(0, 0, 100_000_000, "optimiser's steps; 0: as epochs says")
+    batch_size: int = _number(1, 1, 4096, "records on one device at a time")
+    accumulate: int = _number(1, 1, 4096, "batches of each device before a step")
+    lr: float = _number(1e-5, 0, 1, "highest learning rate")
+    min_lr: float = _number(0.0, 0, 1, "the cosine ends there")
+    warmup: float = _number(0.03, 0, 1, "share of the steps")
+    weight_decay: float = _number(0.0, 0, 1, "of matrices; norms and biases have none")
+    beta1: float = _number(0.9, 0, 0.9999, "of AdamW")
+    beta2: float = _number(0.999, 0, 0.99999, "of AdamW")
+    clip: float = _number(1.0, 0, 1e6, "of the gradient's norm; 0: none")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where it goes and how it runs."""
+
+    out: str = _plain("", "folder; a run begun there is gone on with")
+    seed: int = _number(0, 0, 2**31 - 1, "of order, frames, adapters and dropout")
+    device: str = _plain("auto", "auto: what accelerate finds; or cpu")
+    precision: str = _choice("auto", ("auto", "bf16", "fp32"), "auto: bf16 where the GPU has it, else fp32")
+    gradient_checkpointing: bool = _plain(False, "less memory, about a third more time")
+    save_every: int = _number(500, 1, 10_000_000, "steps; also at the end")
+    keep: int = _number(2, 1, 1000, "checkpoints kept; the oldest goes first")
+    eval_every: int = _number(500, 0, 10_000_000, "steps; also at the end; 0: never")
+    eval_records: int = _number(32, 1, 100_000, "of val_split that are answered and scored")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All of it."""
+
+    model: ModelPart = field(default_factory=ModelPart)
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """Make it of nested keys. Raises ConfigError naming the key."""
+        return _from_dict(cls, _with_floats(values), "")
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, settings: Mapping[str, Any] | None = None) -> TrainConfig:
+        """Read a YAML file and lay dotted keys over it. Raises ConfigError naming the file or the key."""
+        try:
+            data = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"can't read the config {path}: {error}") from error
+        if not isinstance(data, dict):
+            raise ConfigError(f"{path} holds no keys")
+        made = dataclasses.asdict(cls.from_dict(data))
+        known = [f"{part}.{key}" for part, keys in made.items() for key in keys]
+        for name, value in (settings or {}).items():
+            if name not in known:
+                raise ConfigError(f"unknown config key {name!r}{_nearest(name, known)}")
+            part, _, key = name.partition(".")
+            made[part][key] = value
+        return cls.from_dict(made)
+
+    def differences(self, other: TrainConfig) -> list[str]:
+        """Return the dotted keys that would make another run of it; where it runs and what it shows does not count."""
+        free = {"run.save_every", "run.keep", "run.eval_every", "run.eval_records", "run.out", "model.local_only"}
+        a, b = dataclasses.asdict(self), dataclasses.asdict(other)
+        keys = [f"{part}.{key}" for part in a for key in a[part] if a[part][key] != b[part][key]]
+        return [key for key in keys if key not in free]
+
+
+def _with_floats(value: Any) -> Any:
+    """Return nested keys with 1e-5 as the number it is: to YAML 1.1 it is a text, where it has no full stop."""
+    if isinstance(value, Mapping):
+        return {key: _with_floats(held) for key, held in value.items()}
+    return float(value) if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]*[0-9]e[-+]?[0-9]+", value) else value

@@ -1,0 +1,307 @@
+"""Records of a training set as tokens and pictures, in batches of like length, made while the step before runs.
+
+A record holds what the prompter wrote and drew. It becomes a chat again, part for part, and goes through the tokens
+and the processor that the engine answers with: a model is asked as it was taught. What a batch holds is a function of
+the seed and its number alone, so a run can go on anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from s3d_ros.chat import Chat, ChatImage, Part, Turn
+from s3d_ros.train.config import DataConfig, TrainError
+from s3d_ros.train.reader import SceneData, TrainingRecord, TrainingSet
+from s3d_ros.train.sharegpt import chat_parts
+from s3d_ros.types import U8
+from s3d_ros.vlm.config import ModelError
+from s3d_ros.vlm.family import Family
+from s3d_ros.vlm.tokens import I64, Prompt, PromptMaker
+
+IGNORED = -100  # a label that is not learnt, as in PyTorch's cross-entropy
+_AHEAD = 4  # micro-batches made ahead
+_LISTED = 3  # bad records named in a message
+# Kinds that ask for the order of the frames, which is theirs in time
+_IN_ORDER = re.compile(r"appearance_order|^camera_|^obj_obj_relative_pos|first|frame")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One record for the model. ids, labels: (n,), labels IGNORED but at the answer; positions: (k, n)."""
+
+    ids: I64
+    labels: I64
+    types: I64
+    positions: torch.Tensor
+    images: tuple[ChatImage, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one micro-batch. pixels: groups of the processor's inputs; encoded one after the other they are the
+    pictures in order. mask: (b, n) bool, None where all are as long."""
+
+    ids: torch.Tensor  # (b, n)
+    labels: torch.Tensor  # (b, n)
+    types: torch.Tensor  # (b, n): 1 at a picture's tokens
+    positions: torch.Tensor  # (k, b, n)
+    mask: torch.Tensor | None
+    pixels: list[dict[str, torch.Tensor]]
+
+    @property
+    def answer_tokens(self) -> int:
+        return int((self.labels[:, 1:] != IGNORED).sum())
+
+    def to(self, device: torch.device) -> Batch:
+        """Return it with all tensors on a device."""
+
+        def moved(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        return Batch(
+            moved(self.ids), moved(self.labels), moved(self.types), moved(self.positions),
+            None if self.mask is None else moved(self.mask),
+            [{k: moved(v) for k, v in group.items()} for group in self.pixels],
+        )  # fmt: skip
+
+
+def chat_of(record: TrainingRecord, pixels: Callable[[str], U8]) -> tuple[Chat, str]:
+    """Return the chat that a record is about and the answer to be learnt. pixels: of a picture by its member's name."""
+    pictures = (ChatImage(name, pixels(name)) for name in record.images)
+    sides = {"human": "user", "gpt": "assistant"}
+    turns = [Turn(sides[c["from"]], chat_parts(c["value"], pictures)) for c in record.conversations[:-1]]  # type: ignore[arg-type]
+    return Chat(record.system, tuple(turns)), record.conversations[-1]["value"]
+
+
+def shuffled(chat: Chat, rng: np.random.Generator) -> Chat:
+    """Return the chat with its view frames, each with the caption before it, in another order; the rest stays."""
+    first = chat.turns[0]
+    groups: list[tuple[Part, ...]] = []
+    waiting: tuple[Part, ...] = ()
+    for part in first.parts:
+        waiting = (*waiting, part)
+        if isinstance(part, ChatImage):
+            groups.append(waiting)
+            waiting = ()
+    views = [i for i, g in enumerate(groups) if isinstance(g[-1], ChatImage) and ".view" in g[-1].key]
+    order = list(range(len(groups)))
+    for at, taken in zip(views, rng.permutation(views).tolist(), strict=True):
+        order[at] = taken
+    parts = tuple(part for i in order for part in groups[i])
+    return replace(chat, turns=(Turn(first.role, (*parts, *waiting)), *chat.turns[1:]))
+
+
+class Samples:
+    """The samples of a training set. Made in one thread at a time; the model is used for its positions only."""
+
+    def __init__(self, config: DataConfig, split: str, family: Family, seed: int) -> None:
+        """Raises DatasetError for a set that is not whole, TrainError for one without records."""
+        self.config, self.family, self.seed = config, family, seed
+        if not config.set:
+            raise TrainError("data.set is empty: name the folder of a training set (s3d dataset build)")
+        self.records = TrainingSet(config.set, split)
+        processor = family.processor
+        self.prompts = PromptMaker(
+            processor.tokenizer, processor.chat_template, family.placeholder, family.image_token_id, family.layout
+        )
+        self._ends: tuple[int, ...] = _end_tokens(family.model, processor.tokenizer)
+        count = min(config.records or len(self.records), len(self.records))
+        self.indices = list(range(count))
+        self.lengths: dict[int, int] = {}
+        self._kept: OrderedDict[str, dict[str, torch.Tensor]] = OrderedDict()
+        self._kept_bytes = 0
+        if not count:
+            raise TrainError(f"{config.set} has no records in its split {split!r}; build it with more questions")
+
+    def measure(self, limit: int, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Look at all records and note how long they are, without their pictures.
+
+        limit: tokens that the model was made for, 0 if it says none. Raises RecordError for a bad one, TrainError for
+        those that are too long; with ``too_long: leave_out`` they go.
+        """
+        config = self.config
+        most = min(config.max_tokens, limit or config.max_tokens)
+        long: list[str] = []
+        kept = []
+        for done, index in enumerate(self.indices):
+            record = self.records[index]
+            sample = self._sample(*_without_pixels(record), None)
+            answer = int((sample.labels != IGNORED).sum())
+            where = f"{record.scene.key}/{record.id}"
+            if answer > config.max_answer_tokens:
+                long.append(f"{where}: its answer has {answer} tokens, data.max_answer_tokens is "
+                            f"{config.max_answer_tokens}")  # fmt: skip
+            elif len(sample.ids) > most:
+                of = "data.max_tokens" if most == config.max_tokens else "the model's context"
+                long.append(f"{where} has {len(sample.ids)} tokens, {of} is {most}")
+            else:
+                kept.append(index)
+                self.lengths[index] = len(sample.ids)
+            progress(done + 1, len(self.indices))
+        if long and (config.too_long == "refuse" or not kept):
+            more = f"; and {len(long) - _LISTED} more" if len(long) > _LISTED else ""
+            raise TrainError(
+                f"records are too long: {'; '.join(long[:_LISTED])}{more}. Raise the limit, build the set with "
+                "fewer or smaller pictures, or set data.too_long to leave_out"
+            )
+        self.indices = kept
+
+    def batches(self, epoch: int, size: int) -> list[list[int]]:
+        """Return an epoch's records, shuffled, in batches of like length; the last one may be smaller."""
+        rng = np.random.default_rng((self.seed, epoch, 1))
+        order = [self.indices[i] for i in rng.permutation(len(self.indices))]
+        pool = size * self.config.buckets
+        out: list[list[int]] = []
+        for at in range(0, len(order), pool):
+            mine = sorted(order[at : at + pool], key=lambda i: self.lengths.get(i, 0))  # stable: ties stay shuffled
+            out += [mine[k : k + size] for k in range(0, len(mine), size)]
+        return [out[i] for i in rng.permutation(len(out))]
+
+    def sample(self, index: int, epoch: int = 0) -> Sample:
+        """Return a record as a sample, its frames shuffled where that is asked for; the images have sizes only."""
+        record = self.records[index]
+        chat, answer = _without_pixels(record)
+        free = self.config.shuffle_frames and not _IN_ORDER.search(record.kind)
+        return self._sample(chat, answer, np.random.default_rng((self.seed, epoch, index, 2)) if free else None)
+
+    def chat(self, index: int) -> tuple[Chat, str]:
+        """Return the chat of a record with its pictures, as it is asked, and the right answer."""
+        record = self.records[index]
+        return chat_of(record, lambda name: self._image(record.scene, name))
+
+    def batch(self, indices: Sequence[int], epoch: int) -> Batch:
+        """Return a micro-batch on the CPU."""
+        samples = [self.sample(i, epoch) for i in indices]
+        pictures = [self._inputs(i, image.key) for i, s in zip(indices, samples, strict=True) for image in s.images]
+        return joined(samples, self.family.grouped(pictures), self.family.processor.tokenizer.pad_token_id or 0)
+
+    def _image(self, scene: SceneData, name: str) -> U8:
+        return scene.image(name if self.config.marked else name.replace(".marked.", ".plain."))
+
+    def _inputs(self, index: int, name: str) -> dict[str, torch.Tensor]:
+        """Return the encoder's inputs for a picture; the last ones are kept, as a scene's questions share them."""
+        if name not in self._kept:
+            inputs = self.family.pixel_inputs(ChatImage(name, self._image(self.records[index].scene, name)))
+            self._kept[name] = inputs
+            self._kept_bytes += _bytes(inputs)
+            while self._kept_bytes > self.config.cache_gb * 1e9 and len(self._kept) > 1:
+                self._kept_bytes -= _bytes(self._kept.popitem(last=False)[1])
+        self._kept.move_to_end(name)
+        return self._kept[name]
+
+    def _sample(self, chat: Chat, answer: str, rng: np.random.Generator | None) -> Sample:
+        prompt = self.prompts.make(chat if rng is None else shuffled(chat, rng))
+        told = self._answer(chat, prompt, answer)
+        n, k = len(prompt), len(told)
+        blank = np.full(k, -1)
+        whole = Prompt(
+            np.concatenate([prompt.ids, told]), np.concatenate([prompt.keys, told]),
+            np.concatenate([prompt.image, blank]), np.concatenate([prompt.row, blank]), prompt.images, prompt.layouts,
+        )  # fmt: skip
+        labels = np.concatenate([np.full(n, IGNORED), told])
+        types = (whole.image >= 0).astype(np.int64)
+        return Sample(whole.ids, labels, types, self.family.positions(whole), prompt.images)
+
+    def _answer(self, chat: Chat, prompt: Prompt, answer: str) -> I64:
+        """Return the answer's tokens with the token that ends a turn, as the family's template writes them."""
+        user = Turn("user", ("?",))
+        whole = self.prompts.make(replace(chat, turns=(*chat.turns, Turn("assistant", (answer,)), user))).ids
+        n = len(prompt)
+        ends = np.flatnonzero(np.isin(whole[n:], self._ends))
+        if len(ends) == 0:
+            raise ModelError(
+                "its chat template ends a reply with no token that ends generation; take an instruct model"
+            )
+        told = whole[n : n + int(ends[0]) + 1]
+        if len(ends) and (whole[: min(n, len(whole))] == prompt.ids[: len(whole)]).all():
+            return told
+        return np.array([*self.prompts.plain(answer), int(whole[n + int(ends[0])])], dtype=np.int64)
+
+
+def joined(samples: Sequence[Sample], pixels: list[dict[str, torch.Tensor]], blank: int) -> Batch:
+    """Put samples into one batch, filled up on the right; the mask tells what is real."""
+    n = max(len(s.ids) for s in samples)
+    same = all(len(s.ids) == n for s in samples)
+
+    def filled(rows: Sequence[I64], value: int) -> torch.Tensor:
+        out = np.full((len(rows), n), value, dtype=np.int64)
+        for out_row, row in zip(out, rows, strict=True):
+            out_row[: len(row)] = row
+        return torch.from_numpy(out)
+
+    mask = filled([np.ones(len(s.ids), np.int64) for s in samples], 0)
+    positions = torch.stack(
+        [torch.nn.functional.pad(s.positions, (0, n - s.positions.shape[1])) for s in samples], dim=1
+    )
+    return Batch(
+        filled([s.ids for s in samples], blank), filled([s.labels for s in samples], IGNORED),
+        filled([s.types for s in samples], 0), positions, None if same else mask,
+        pixels,
+    )  # fmt: skip
+
+
+def prefetched(make: Callable[[int], Batch], numbers: Sequence[int]) -> Iterator[Batch]:
+    """Yield make(number) for each, a few made ahead in a thread; decoding and resizing let go of Python's lock."""
+    with ThreadPoolExecutor(1, thread_name_prefix="data") as pool:
+        waiting: list[Future[Batch]] = []
+        try:
+            for number in numbers:
+                waiting.append(pool.submit(make, number))
+                if len(waiting) > _AHEAD:
+                    yield waiting.pop(0).result()
+            while waiting:
+                yield waiting.pop(0).result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def check_shards(folder: Path) -> None:
+    """Raise TrainError where a shard that the set's card lists is not there; a set without a card is taken as it is."""
+    try:
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        listed = [name for split in card["splits"].values() for name in split["shards"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    files = (folder / name for shard in listed for name in (shard, shard.replace(".tar", ".json")))
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise TrainError(
+            f"{folder} lacks {', '.join(missing)}, which its card.json lists; copy them again, or build on"
+        )
+
+
+def _without_pixels(record: TrainingRecord) -> tuple[Chat, str]:
+    sizes = _sizes(record)
+    return chat_of(record, lambda name: np.broadcast_to(np.uint8(0), sizes[name]))
+
+
+def _bytes(inputs: dict[str, torch.Tensor]) -> int:
+    return sum(v.nbytes for v in inputs.values())
+
+
+def _sizes(record: TrainingRecord) -> dict[str, tuple[int, int, int]]:
+    """Return the shapes of a record's pictures, from the scene's own list."""
+    data = record.scene.data
+    named = {v["marked"]: v for v in data["views"]} | dict(data["bevs"])
+    return {
+        name: (named[name]["height"], named[name]["width"], 3) if name in named else record.scene.image(name).shape
+        for name in record.images
+    }
+
+
+def _end_tokens(model: torch.nn.Module, tokenizer: object) -> tuple[int, ...]:
+    """Return the tokens at which the engine stops."""
+    generation = getattr(model, "generation_config", None)
+    ends = getattr(generation, "eos_token_id", None)
+    ends = getattr(tokenizer, "eos_token_id", None) if ends is None else ends
+    return tuple(ends) if isinstance(ends, list | tuple) else (int(ends),) if ends is not None else ()
