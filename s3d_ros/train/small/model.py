@@ -99,7 +99,7 @@ def make_model(shape: ModelShape, tokenizer: PreTrainedTokenizerFast, seed: int 
 
 
 def make_tokenizer(vocabulary: int, texts: Iterable[str] | None = None) -> PreTrainedTokenizerFast:
-    """Return a byte-level BPE tokenizer of at most so many tokens, trained on texts; None: on the project's wordings."""
+    """Return a byte-level BPE tokenizer of at most so many tokens, trained on texts, or on the project's wordings."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -134,8 +134,19 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerFast, directory: Path) 
 
 
 def _project_texts() -> list[str]:
-    asked = [w.text for table in (WORDINGS, CAMERA, SITUATED, GROUNDING, CAPTIONS) for kind in table.values() for w in kind]
+    asked = [
+        w.text for table in (WORDINGS, CAMERA, SITUATED, GROUNDING, CAPTIONS) for kind in table.values() for w in kind
+    ]
     told = [t for style in wording.WORDINGS.values() for texts in style.values() for t in texts]
     places = [t for texts in SITUATIONS.values() for t in texts]
     names = [*CATEGORIES, *(f"the {c}" for c in CATEGORIES), *(f" {c}" for c in CATEGORIES)]
-    return [*asked, *told, *places, *names, *wording.SYSTEM.values(), wording.SHORT, wording.LETTER, *map(str, ROUTE_STEPS)]
+    return [
+        *asked,
+        *told,
+        *places,
+        *names,
+        *wording.SYSTEM.values(),
+        wording.SHORT,
+        wording.LETTER,
+        *map(str, ROUTE_STEPS),
+    ]

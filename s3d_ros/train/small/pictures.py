@@ -1,4 +1,4 @@
-"""Pictures to learn reading from: simulated furniture seen from above, marked by the pipeline's own code or in other styles.
+"""Pictures to learn reading from: furniture seen from above, marked by the pipeline's own code or in other styles.
 
 Picture ``index`` of ``seed`` is always the same, so training goes on where it was stopped.
 """
@@ -20,7 +20,7 @@ from s3d_ros.prompt.situation import Stand
 from s3d_ros.train.small.model import CELL_PX
 from s3d_ros.train.small.sprites import CELL_M, LABELS, sprite
 from s3d_ros.train.small.styles import PROJECT, Style, draw_marks, random_style
-from s3d_ros.types import F64, U8, Bev, Bools, I32, OrientedBox, SceneObject
+from s3d_ros.types import F64, I32, U8, Bev, Bools, OrientedBox, SceneObject
 
 _FLOORS = (Texture.PARQUET, Texture.TILES, Texture.CARPET, Texture.WOOD, Texture.PLAIN)
 _VARIANTS, _HELD_OUT_VARIANTS = 40, 8  # looks of each category in training; further ones for evaluation
@@ -106,9 +106,7 @@ def picture(
     return Picture(image, number, label, listed, np.array([spots[int(n)] for n in listed[:, 0]]).reshape(-1, 2))
 
 
-def _scene(
-    settings: PictureSettings, rng: np.random.Generator, held_out: bool
-) -> tuple[Bev, list[SceneObject], float]:
+def _scene(settings: PictureSettings, rng: np.random.Generator, held_out: bool) -> tuple[Bev, list[SceneObject], float]:
     """Return a furnished floor, its objects, and how much it is to be enlarged."""
     px_per_m = float(np.exp(rng.uniform(*np.log(settings.px_per_m))))
     extent_m = settings.px / px_per_m

@@ -118,9 +118,7 @@ def reading_loss(read: dict[str, Any], batch: Batch) -> torch.Tensor:
 
 
 @torch.no_grad()
-def score(
-    model: Any, head: ReadingHead, words: Words, some: Sequence[Picture], batch: int = 16
-) -> dict[str, float]:
+def score(model: Any, head: ReadingHead, words: Words, some: Sequence[Picture], batch: int = 16) -> dict[str, float]:
     """Return how much of marked pictures is read, shares of markers; where_px: median error of a cell's own place."""
     model.eval()
     vectors = words.vectors(model.get_input_embeddings().weight)
@@ -154,18 +152,22 @@ def score(
 
 def guessing(some: Sequence[Picture]) -> dict[str, float]:
     """Return what the best constant answers get: the number and the label that these pictures show most often."""
-    marks = np.concatenate([p.marks for p in some])
-    most = {k: float(np.unique(v, return_counts=True)[1].max() / len(v)) for k, v in
-            (("number", marks[:, 0]), ("units", marks[:, 0] % 10), ("tens", marks[:, 0] // 10 % 10), ("label", marks[:, 1]))}  # fmt: skip
-    return most
+    number, label = np.concatenate([p.marks for p in some]).T[:2]
+    told = {"number": number, "units": number % 10, "tens": number // 10 % 10, "label": label}
+    return {k: float(np.unique(v, return_counts=True)[1].max() / len(v)) for k, v in told.items()}
 
 
 def held_out(settings: ReadingSettings) -> dict[str, list[Picture]]:
     """Return pictures to evaluate on: other homes with training's styles; held-out looks; held-out looks and styles."""
+
     def some(looks: bool, style: bool) -> list[Picture]:
         return [picture(settings.pictures, _EVALUATION_SEED, i, looks, style) for i in range(settings.evaluated)]
 
-    return {"other scenes": some(False, False), "held-out looks": some(True, False), "held-out looks and styles": some(True, True)}
+    return {
+        "other scenes": some(False, False),
+        "held-out looks": some(True, False),
+        "held-out looks and styles": some(True, True),
+    }
 
 
 def train_reading(
@@ -238,8 +240,14 @@ class _Run:
         save_model(self.model, self.tokenizer, self.out / "model")
         with (self.out / "reading.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
-        state = {"model": self.model.state_dict(), "head": self.head.state_dict(), "step": self.step,
-                 "optimiser": self.optimiser.state_dict(), "seconds": self.seconds, "settings": json.dumps(self._told)}  # fmt: skip
+        state = {
+            "model": self.model.state_dict(),
+            "head": self.head.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "settings": json.dumps(self._told),
+        }
         torch.save(state, self.out / f"{_STATE}.part")
         os.replace(self.out / f"{_STATE}.part", self.out / _STATE)
 

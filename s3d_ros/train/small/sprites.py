@@ -18,10 +18,13 @@ CELL_M = 0.02
 SIZES_M: dict[str, tuple[float, float, float]] = {
     "chair": (0.5, 0.52, 0.9), "stool": (0.38, 0.38, 0.5), "table": (1.4, 0.85, 0.74), "desk": (1.3, 0.65, 0.74),
     "sofa": (1.9, 0.9, 0.85), "bed": (1.5, 2.0, 0.6), "bookshelf": (0.9, 0.32, 1.9), "cabinet": (0.9, 0.45, 0.9),
-    "wardrobe": (1.4, 0.6, 2.0), "nightstand": (0.45, 0.4, 0.5), "shoe rack": (0.8, 0.3, 0.6), "bathtub": (1.7, 0.75, 0.6),
-    "sink": (0.6, 0.45, 0.3), "toilet": (0.4, 0.68, 0.75), "refrigerator": (0.65, 0.68, 1.8), "washer": (0.6, 0.6, 0.85),
+    "wardrobe": (1.4, 0.6, 2.0), "nightstand": (0.45, 0.4, 0.5), "shoe rack": (0.8, 0.3, 0.6),
+    "bathtub": (1.7, 0.75, 0.6),
+    "sink": (0.6, 0.45, 0.3), "toilet": (0.4, 0.68, 0.75), "refrigerator": (0.65, 0.68, 1.8),
+    "washer": (0.6, 0.6, 0.85),
     "stove": (0.6, 0.6, 0.9), "microwave": (0.5, 0.38, 0.3), "tv": (1.1, 0.15, 0.65), "monitor": (0.56, 0.2, 0.42),
-    "laptop": (0.34, 0.28, 0.24), "printer": (0.45, 0.4, 0.28), "keyboard": (0.44, 0.15, 0.04), "table lamp": (0.3, 0.3, 0.5),
+    "laptop": (0.34, 0.28, 0.24), "printer": (0.45, 0.4, 0.28), "keyboard": (0.44, 0.15, 0.04),
+    "table lamp": (0.3, 0.3, 0.5),
     "plant": (0.5, 0.5, 0.9), "trash can": (0.3, 0.3, 0.4), "basket": (0.45, 0.35, 0.3), "suitcase": (0.45, 0.28, 0.65),
     "pillow": (0.55, 0.38, 0.15), "shoes": (0.28, 0.3, 0.12),
 }  # fmt: skip
@@ -47,7 +50,7 @@ def sprite(label: str, variant: int) -> Sprite:
 
 
 def from_above(mesh: Mesh, width_m: float, depth_m: float) -> F32:
-    """Draw a mesh about the origin, (H, W, 4) RGBA float32 0..255, cells of CELL_M; the highest covers what is below."""
+    """Draw a mesh about the origin, (H, W, 4) RGBA float32 0..255, cells of CELL_M; higher parts cover lower."""
     rows, columns = max(2, round(depth_m / CELL_M)), max(2, round(width_m / CELL_M))
     scale = np.array([columns / width_m, -rows / depth_m])
     corners = mesh.vertices[mesh.triangles]  # (T, 3, 3)
