@@ -29,6 +29,7 @@ from s3d_ros.train.small.styles import FONTS, HELD_OUT_FONTS, PROJECT, Style, ra
 from s3d_ros.vlm.asking import Asked
 from s3d_ros.vlm.config import ModelConfig
 from s3d_ros.vlm.engine import Engine
+from s3d_ros.vlm.processor import load_processor
 
 TINY = ModelShape(
     tower_widths=(32, 32, 64), tower_depths=(1, 1, 1), hidden=64, layers=2, heads=2, mlp=128, vocabulary=700
@@ -78,6 +79,12 @@ def test_the_engine_runs_it_as_any_other_with_pictures_of_any_size(saved: Path) 
     engine.forget()
     [anew] = [reply for _, reply in engine.ask([Asked(chat, 6)]) if not isinstance(reply, str)]
     assert anew.text == once.text and anew.reused_tokens == 0
+
+
+def test_training_sees_what_the_image_processor_gives(saved: Path) -> None:
+    p = picture(SMALL, 0, 0)
+    given = load_processor(saved, "fast_vlm").image_processor(p.pixels, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(given, Batch.of([p]).pixels)
 
 
 def test_a_picture_is_the_same_each_time_and_others_differ() -> None:
@@ -159,7 +166,9 @@ def test_a_few_pictures_are_learnt_by_heart() -> None:
 
 
 def test_a_run_goes_on_exactly_and_refuses_other_settings(tmp_path: Path) -> None:
-    settings = ReadingSettings(batch=2, steps=4, every_steps=2, evaluated=3, shape=TINY, pictures=SMALL, warmup_steps=3)
+    settings = ReadingSettings(
+        batch=2, steps=4, every_steps=2, evaluated=3, shape=TINY, pictures=SMALL, warmup_steps=3, workers=0
+    )
     whole = train_reading(settings, tmp_path / "whole")
     train_reading(replace(settings, steps=2), tmp_path / "parts")
     parts = train_reading(settings, tmp_path / "parts")

@@ -24,6 +24,7 @@ from s3d_ros.offline.simulate.shapes import CATEGORIES
 from s3d_ros.prompt import wording
 
 CELL_PX = 16  # a token stands for so many pixels along and down
+PIXEL_MEAN, PIXEL_STD = 0.5, 0.25  # of values 0..1
 # An object's number has a token for each place, so that "1" in <OBJ100> and in <OBJ010> are learnt apart
 HUNDREDS = tuple(f"<OBJ{d}" for d in range(10))
 TENS = tuple("0123456789")
@@ -93,9 +94,19 @@ def make_model(shape: ModelShape, tokenizer: PreTrainedTokenizerFast, seed: int 
         tie_word_embeddings=True,
     )
     model = transformers.FastVlmForConditionalGeneration(config)
+    for part in (model.model.vision_tower, model.model.multi_modal_projector):
+        _keep_scale(part)
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(_STOP)
     model.generation_config.pad_token_id = tokenizer.convert_tokens_to_ids(_PAD)
     return model
+
+
+@torch.no_grad()
+def _keep_scale(part: torch.nn.Module) -> None:
+    """Let each layer keep its input's scale: with Transformers' 0.02 depthwise convolutions start as good as shut."""
+    for layer in part.modules():
+        if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
+            layer.weight.normal_(0, layer.weight[0].numel() ** -0.5)
 
 
 def make_tokenizer(vocabulary: int, texts: Iterable[str] | None = None) -> PreTrainedTokenizerFast:
@@ -122,7 +133,8 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerFast, directory: Path) 
     directory.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
-    transformers.GLPNImageProcessorPil(size_divisor=CELL_PX).save_pretrained(directory)
+    values = {"do_normalize": True, "image_mean": [PIXEL_MEAN] * 3, "image_std": [PIXEL_STD] * 3}
+    transformers.GLPNImageProcessorPil(size_divisor=CELL_PX, **values).save_pretrained(directory)
     settings = {
         "processor_class": "LlavaProcessor",
         "patch_size": CELL_PX,

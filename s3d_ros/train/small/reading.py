@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,15 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
 
-from s3d_ros.train.small.model import PLACES, ModelShape, make_model, make_tokenizer, save_model
+from s3d_ros.train.small.model import PIXEL_MEAN, PIXEL_STD, PLACES, ModelShape, make_model, make_tokenizer, save_model
 from s3d_ros.train.small.pictures import Picture, PictureSettings, picture
 from s3d_ros.train.small.sprites import LABELS
 
 _STATE = "reading.pt"
+_MAY_CHANGE = ("steps", "minutes", "every_steps", "workers")  # where a run goes on
+_WORD_SCALE = 4.0  # word vectors start at 0.02
 _EVALUATION_SEED = 1_000_003  # no picture of it is trained on
 
 
@@ -41,6 +44,8 @@ class ReadingSettings:
     weight_decay: float = 0.02
     every_steps: int = 100  # look at held-out pictures, and write a checkpoint
     evaluated: int = 128  # pictures of each kind
+    bf16: bool = True  # matrix products in bfloat16; weights stay float32
+    workers: int = 1  # processes that draw; 0: this one does
     shape: ModelShape = field(default_factory=ModelShape)
     pictures: PictureSettings = field(default_factory=PictureSettings)
 
@@ -58,8 +63,7 @@ class ReadingHead(nn.Module):
     def forward(self, tokens: torch.Tensor, words: Sequence[torch.Tensor]) -> dict[str, Any]:
         """tokens: (B, h, w, d). Return plate (B, h, w), where (B, h, w, 2), slots: list of (B, h, w, classes)."""
         tokens = self.norm(tokens)
-        scale = tokens.shape[-1] ** 0.5  # word vectors start small
-        slots = [functional.linear(slot(tokens), w * scale) for slot, w in zip(self.slots, words, strict=True)]
+        slots = [functional.linear(slot(tokens), w * _WORD_SCALE) for slot, w in zip(self.slots, words, strict=True)]
         return {"plate": self.plate(tokens)[..., 0], "where": self.where(tokens).sigmoid(), "slots": slots}
 
 
@@ -76,16 +80,17 @@ class Words:
         return [*(embedding[ids] for ids in self._places), labels]
 
 
-def tokens_of(model: Any, pixels: torch.Tensor) -> torch.Tensor:
-    """Return pictures' tokens (B, h, w, d) as the decoder gets them. pixels: (B, 3, H, W) 0..1."""
-    tower = model.model.vision_tower(pixels).last_hidden_state
-    projected: torch.Tensor = model.model.multi_modal_projector(tower.flatten(2).transpose(1, 2))
-    return projected.reshape(len(pixels), tower.shape[2], tower.shape[3], -1)
+def tokens_of(model: Any, pixels: torch.Tensor, bf16: bool = False) -> torch.Tensor:
+    """Return pictures' tokens (B, h, w, d), float32, as the decoder gets them. pixels: as in Batch."""
+    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=bf16):
+        tower = model.model.vision_tower(pixels).last_hidden_state
+        projected: torch.Tensor = model.model.multi_modal_projector(tower.flatten(2).transpose(1, 2))
+    return projected.float().reshape(len(pixels), tower.shape[2], tower.shape[3], -1)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """pixels: (B, 3, H, W) 0..1. number, label: (B, h, w), 0 and -1 where no plate is."""
+    """pixels: (B, 3, H, W), as the image processor gives them. number, label: (B, h, w), 0 and -1 where no plate is."""
 
     pixels: torch.Tensor
     number: torch.Tensor
@@ -94,7 +99,8 @@ class Batch:
     @classmethod
     def of(cls, some: Sequence[Picture]) -> Batch:
         """Stack pictures of one size."""
-        pixels = torch.from_numpy(np.stack([p.pixels for p in some])).permute(0, 3, 1, 2).float() / 255
+        pixels = torch.from_numpy(np.stack([p.pixels for p in some])).permute(0, 3, 1, 2).float()
+        pixels = (pixels / 255 - PIXEL_MEAN) / PIXEL_STD
         number = torch.from_numpy(np.stack([p.number for p in some])).long()
         return cls(pixels, number, torch.from_numpy(np.stack([p.label for p in some])).long())
 
@@ -181,10 +187,9 @@ def train_reading(
     run = _Run(settings, out)
     evaluation = held_out(settings)
     started, row = time.perf_counter(), {}
-    data = _batches(settings, run.step)
     losses: list[float] = []
-    while run.step < settings.steps:
-        losses.append(run.advance(next(data)))
+    for batch in _batches(settings, run.step):
+        losses.append(run.advance(batch))
         spent = (time.perf_counter() - started) / 60
         over = bool(settings.minutes) and spent >= settings.minutes
         if run.step % settings.every_steps == 0 or run.step == settings.steps or over:
@@ -217,7 +222,7 @@ class _Run:
             self._trained, lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
         )
         self.step, self.seconds, self.counted = 0, 0.0, 0.0
-        self._told = {k: v for k, v in asdict(settings).items() if k not in ("steps", "minutes")}
+        self._told = {k: v for k, v in asdict(settings).items() if k not in _MAY_CHANGE}
         if (out / _STATE).is_file():
             self._restore(torch.load(out / _STATE, weights_only=True))
 
@@ -227,7 +232,7 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.learning_rate * warm
         vectors = self.words.vectors(self.model.get_input_embeddings().weight)
-        loss = reading_loss(self.head(tokens_of(self.model, batch.pixels), vectors), batch)
+        loss = reading_loss(self.head(tokens_of(self.model, batch.pixels, self.settings.bf16), vectors), batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self._trained, 1.0)
@@ -262,8 +267,18 @@ class _Run:
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
 
 
-def _batches(settings: ReadingSettings, first: int) -> Iterator[Batch]:
-    index = first * settings.batch
-    while True:
-        yield Batch.of([picture(settings.pictures, settings.seed, index + k) for k in range(settings.batch)])
-        index += settings.batch
+@dataclass(frozen=True)
+class _Batches(Dataset[Batch]):
+    """Batch ``step`` of a run, always the same."""
+
+    settings: ReadingSettings
+
+    def __getitem__(self, step: int) -> Batch:
+        size = self.settings.batch
+        some = (picture(self.settings.pictures, self.settings.seed, step * size + k) for k in range(size))
+        return Batch.of(list(some))
+
+
+def _batches(settings: ReadingSettings, first: int) -> DataLoader[Batch]:
+    steps = range(first, settings.steps)
+    return DataLoader(_Batches(settings), batch_size=None, sampler=steps, num_workers=settings.workers)
