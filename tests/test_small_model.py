@@ -37,11 +37,11 @@ TINY = ModelShape(
 SMALL = PictureSettings(px=128, objects=5)
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["resnet", "segformer"])
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("small")
     tokenizer = make_tokenizer(TINY.vocabulary)
-    save_model(make_model(TINY, tokenizer), tokenizer, directory)
+    save_model(make_model(replace(TINY, tower=request.param), tokenizer), tokenizer, directory)
     return directory
 
 
@@ -53,6 +53,11 @@ def test_numbers_have_a_token_for_each_place_and_are_written_back() -> None:
     assert tokens[tokens.index("<OBJ0") + 1] == "1"
     assert tokenizer.decode(ids) == "Is <OBJ012> left of <OBJ210>?"
     assert len(tokenizer) <= TINY.vocabulary
+
+
+def test_an_unknown_tower_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="tower = 'vit' is none of segformer, resnet"):
+        ModelShape(tower="vit")
 
 
 def test_full_size_is_between_10_and_20_million() -> None:

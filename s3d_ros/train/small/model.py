@@ -1,7 +1,7 @@
-"""The small model: FastVLM's config class around a SegFormer tower and a Qwen3 decoder, all of Transformers' own.
+"""The small model: FastVLM's config class around a ResNet tower and a Qwen3 decoder, all of Transformers' own.
 
-Overlapping convolutions read the digits, and give positions by their zero padding, so pictures of any size go in as
-they are: 16x16 pixels a token. See docs/small_model.md for why.
+Convolutions read the digits, and give positions by their zero padding; pictures of any size go in as they are, 16x16
+pixels a token. See docs/small_model.md for why.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ _TEMPLATE = (
 
 @dataclass(frozen=True)
 class ModelShape:
-    """Sizes of the small model. The tower has three stages of strides 4, 8 and 16 px."""
+    """Sizes of the small model. tower: resnet or segformer, in three stages of strides 4, 8 and 16 px."""
 
-    tower_widths: tuple[int, int, int] = (32, 96, 256)
-    tower_depths: tuple[int, int, int] = (2, 2, 4)
+    tower: str = "resnet"
+    tower_widths: tuple[int, int, int] = (64, 128, 256)
+    tower_depths: tuple[int, int, int] = (2, 2, 3)
     hidden: int = 320
     layers: int = 8
     heads: int = 5
@@ -54,6 +55,8 @@ class ModelShape:
     context_tokens: int = 16_384
 
     def __post_init__(self) -> None:
+        if self.tower not in _TOWERS:
+            raise ValueError(f"tower = {self.tower!r} is none of {', '.join(_TOWERS)}")
         if self.hidden % self.heads or any(w % 32 for w in self.tower_widths):
             raise ValueError(
                 f"hidden = {self.hidden} must be a multiple of heads = {self.heads}, "
@@ -64,18 +67,7 @@ class ModelShape:
 def make_model(shape: ModelShape, tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Any:
     """Return an untrained model."""
     torch.manual_seed(seed)
-    tower = transformers.SegformerConfig(
-        num_encoder_blocks=3,
-        depths=list(shape.tower_depths),
-        hidden_sizes=list(shape.tower_widths),
-        num_attention_heads=[w // 32 for w in shape.tower_widths],
-        sr_ratios=[8, 4, 2],
-        patch_sizes=[7, 3, 3],
-        strides=[4, 2, 2],
-        mlp_ratios=[4, 4, 4],
-        drop_path_rate=0.0,
-        hidden_size=shape.tower_widths[-1],  # what FastVLM's projector asks for
-    )
+    tower = _TOWERS[shape.tower](shape)
     text = transformers.Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=shape.hidden,
@@ -94,11 +86,40 @@ def make_model(shape: ModelShape, tokenizer: PreTrainedTokenizerFast, seed: int 
         tie_word_embeddings=True,
     )
     model = transformers.FastVlmForConditionalGeneration(config)
-    for part in (model.model.vision_tower, model.model.multi_modal_projector):
-        _keep_scale(part)
+    _keep_scale(model.model.multi_modal_projector)
+    if shape.tower == "segformer":
+        _keep_scale(model.model.vision_tower)
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(_STOP)
     model.generation_config.pad_token_id = tokenizer.convert_tokens_to_ids(_PAD)
     return model
+
+
+def _segformer(shape: ModelShape) -> Any:
+    return transformers.SegformerConfig(
+        num_encoder_blocks=3,
+        depths=list(shape.tower_depths),
+        hidden_sizes=list(shape.tower_widths),
+        num_attention_heads=[w // 32 for w in shape.tower_widths],
+        sr_ratios=[8, 4, 2],
+        patch_sizes=[7, 3, 3],
+        strides=[4, 2, 2],
+        mlp_ratios=[4, 4, 4],
+        drop_path_rate=0.0,
+        hidden_size=shape.tower_widths[-1],  # what FastVLM's projector asks for
+    )
+
+
+def _resnet(shape: ModelShape) -> Any:
+    return transformers.ResNetConfig(
+        embedding_size=shape.tower_widths[0],
+        hidden_sizes=list(shape.tower_widths),
+        depths=list(shape.tower_depths),
+        layer_type="basic",
+        hidden_size=shape.tower_widths[-1],
+    )
+
+
+_TOWERS = {"segformer": _segformer, "resnet": _resnet}
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from s3d_ros.prompt.situation import Stand
 from s3d_ros.train.small.model import CELL_PX
 from s3d_ros.train.small.sprites import CELL_M, LABELS, sprite
 from s3d_ros.train.small.styles import PROJECT, Style, draw_marks, random_style
-from s3d_ros.types import F64, I32, U8, Bev, Bools, OrientedBox, SceneObject
+from s3d_ros.types import F32, F64, I32, U8, Bev, Bools, OrientedBox, SceneObject
 
 _FLOORS = (Texture.PARQUET, Texture.TILES, Texture.CARPET, Texture.WOOD, Texture.PLAIN)
 _VARIANTS, _HELD_OUT_VARIANTS = 40, 8  # looks of each category in training; further ones for evaluation
@@ -199,11 +199,11 @@ def _stand(bev: Bev, rng: np.random.Generator) -> Stand | None:
 
 def _worn(image: U8, rng: np.random.Generator) -> U8:
     """Take pieces out, as of a map that is not yet known, and roughen the rest as fusion does."""
-    out = image.astype(np.float32)
+    out: F32 = image.astype(np.float32)
     if rng.random() < 0.5:
-        out += rng.normal(0, rng.uniform(0, 12), (*out.shape[:2], 1))
+        out = out + rng.normal(0, rng.uniform(0, 12), (*out.shape[:2], 1)).astype(np.float32)
     if rng.random() < 0.4:
-        out = cv2.blur(out, (3, 3))
+        out = np.asarray(cv2.blur(out, (3, 3)), np.float32)
     out = np.clip(out * rng.uniform(0.7, 1.2), 1, 255)
     if rng.random() < 0.4:
         out[_holes(image.shape[:2], rng)] = 0
@@ -222,7 +222,9 @@ def _camera(image: U8, rng: np.random.Generator) -> U8:
         return image
     quality = int(rng.integers(60, 96))
     data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None  # it was encoded just now
+    return np.asarray(decoded[..., ::-1])
 
 
 __all__ = ["PROJECT", "Picture", "PictureSettings", "picture", "pictures"]
