@@ -6,13 +6,16 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from s3d_ros.chat import Chat, ChatImage, Turn
+from s3d_ros.cli import app
 from s3d_ros.markers import plate_size
-from s3d_ros.train.small.model import CELL_PX, ModelShape, make_model, make_tokenizer, save_model
+from s3d_ros.train.small.model import CELL_PX, ModelShape, SmallModelError, make_model, make_tokenizer, save_model
 from s3d_ros.train.small.pictures import PictureSettings, picture
 from s3d_ros.train.small.reading import (
     Batch,
@@ -56,7 +59,7 @@ def test_numbers_have_a_token_for_each_place_and_are_written_back() -> None:
 
 
 def test_an_unknown_tower_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="tower = 'vit' is none of segformer, resnet"):
+    with pytest.raises(SmallModelError, match="tower = 'vit' is none of segformer, resnet"):
         ModelShape(tower="vit")
 
 
@@ -182,7 +185,7 @@ def test_a_run_goes_on_exactly_and_refuses_other_settings(tmp_path: Path) -> Non
     assert all(torch.equal(a["head"][k], b["head"][k]) for k in a["head"])
     assert whole["loss"] == parts["loss"] and whole["scores"] == parts["scores"]
     assert [json.loads(x)["step"] for x in (tmp_path / "parts" / "reading.jsonl").read_text().splitlines()] == [2, 4]
-    with pytest.raises(ValueError, match=r"batch is 2, not 3.*another folder"):
+    with pytest.raises(SmallModelError, match=r"batch is 2, not 3.*another folder"):
         train_reading(replace(settings, batch=3), tmp_path / "parts")
 
 
@@ -201,3 +204,12 @@ def test_plates_of_the_truth_are_those_that_are_drawn() -> None:
         w, h = plate_size(int(n), 14)
         assert np.ptp(columns) * CELL_PX <= w + CELL_PX and np.ptp(rows) * CELL_PX <= h + CELL_PX
         assert (row, column) in set(zip(rows, columns, strict=True))
+
+
+def test_the_command_draws_a_sheet_and_says_where_it_can_not(tmp_path: Path) -> None:
+    runner = CliRunner()
+    done = runner.invoke(app, ["train-small", "show", "--out", str(tmp_path / "sheet.png"), "--count", "9"])
+    assert done.exit_code == 0, done.output
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (256, 8 * 128, 3)
+    done = runner.invoke(app, ["train-small", "show", "--out", str(tmp_path / "none" / "sheet.png")])
+    assert done.exit_code == 2

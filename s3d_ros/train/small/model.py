@@ -40,6 +40,10 @@ _TEMPLATE = (
 )
 
 
+class SmallModelError(ValueError):
+    """Settings that make no model, or no run that goes on with another."""
+
+
 @dataclass(frozen=True)
 class ModelShape:
     """Sizes of the small model. tower: resnet or segformer, in three stages of strides 4, 8 and 16 px."""
@@ -56,9 +60,9 @@ class ModelShape:
 
     def __post_init__(self) -> None:
         if self.tower not in _TOWERS:
-            raise ValueError(f"tower = {self.tower!r} is none of {', '.join(_TOWERS)}")
+            raise SmallModelError(f"tower = {self.tower!r} is none of {', '.join(_TOWERS)}")
         if self.hidden % self.heads or any(w % 32 for w in self.tower_widths):
-            raise ValueError(
+            raise SmallModelError(
                 f"hidden = {self.hidden} must be a multiple of heads = {self.heads}, "
                 f"and tower_widths = {self.tower_widths} multiples of 32"
             )

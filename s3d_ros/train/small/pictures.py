@@ -17,7 +17,7 @@ from s3d_ros.prompt.config import PromptConfig
 from s3d_ros.prompt.numbers import Numbering
 from s3d_ros.prompt.overview import Overview, draw_overview
 from s3d_ros.prompt.situation import Stand
-from s3d_ros.train.small.model import CELL_PX
+from s3d_ros.train.small.model import CELL_PX, SmallModelError
 from s3d_ros.train.small.sprites import CELL_M, LABELS, sprite
 from s3d_ros.train.small.styles import PROJECT, Style, draw_marks, random_style
 from s3d_ros.types import F32, F64, I32, U8, Bev, Bools, OrientedBox, SceneObject
@@ -40,9 +40,9 @@ class PictureSettings:
 
     def __post_init__(self) -> None:
         if self.px % CELL_PX or self.px < 128:
-            raise ValueError(f"px = {self.px} must be a multiple of {CELL_PX}, 128 or more")
+            raise SmallModelError(f"px = {self.px} must be a multiple of {CELL_PX}, 128 or more")
         if not 1 <= self.largest_number <= 999:
-            raise ValueError(f"largest_number = {self.largest_number} must be 1 to 999")
+            raise SmallModelError(f"largest_number = {self.largest_number} must be 1 to 999")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,16 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from s3d_ros.train.small.model import PIXEL_MEAN, PIXEL_STD, PLACES, ModelShape, make_model, make_tokenizer, save_model
+from s3d_ros.train.small.model import (
+    PIXEL_MEAN,
+    PIXEL_STD,
+    PLACES,
+    ModelShape,
+    SmallModelError,
+    make_model,
+    make_tokenizer,
+    save_model,
+)
 from s3d_ros.train.small.pictures import Picture, PictureSettings, picture
 from s3d_ros.train.small.sprites import LABELS
 
@@ -181,8 +190,8 @@ def train_reading(
 ) -> dict[str, Any]:
     """Train stage 1, or go on with it, and return the last row of its log.
 
-    out: gets ``model`` (loads into the answerer), the state to go on from, and ``reading.jsonl``. Raises ValueError
-    where out holds a run of other settings.
+    out: gets ``model`` (loads into the answerer), the state to go on from, and ``reading.jsonl``. Raises
+    SmallModelError where out holds a run of other settings.
     """
     run = _Run(settings, out)
     evaluation = held_out(settings)
@@ -260,7 +269,7 @@ class _Run:
         told, now = json.loads(state["settings"]), json.loads(json.dumps(self._told))
         other = [f"{k} is {told.get(k)}, not {now[k]}" for k in now if told.get(k) != now[k]]
         if other:
-            raise ValueError(f"{self.out} holds a run of other settings: {'; '.join(other)}; take another folder")
+            raise SmallModelError(f"{self.out} holds a run of other settings: {'; '.join(other)}; take another folder")
         self.model.load_state_dict(state["model"])
         self.head.load_state_dict(state["head"])
         self.optimiser.load_state_dict(state["optimiser"])
