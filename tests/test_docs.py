@@ -37,7 +37,7 @@ def test_pictures_are_small():
 def test_commands_and_their_options_exist(path: Path):
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     lines = [line for line in re.split(r"\n|&&", path.read_text()) if "`" in line or line.startswith("    ")]
-    used = [m for line in lines for m in re.finditer(r"\bs3d ([a-z]+)\b([^`]*)", line)]
+    used = [m for line in lines for m in re.finditer(r"\bs3d ([a-z]+(?:-[a-z]+)*)\b([^`]*)", line)]
     for match in used:
         name, rest = match.groups()
         assert name in commands, match[0]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from s3d_ros.chat import ChatImage
 from s3d_ros.vlm.attention import GROUPED, use_grouped_attention
@@ -76,7 +77,7 @@ class Family:
         expected = int(self.layout(image).is_image.sum())
         if len(features[0]) != expected:
             raise ModelError(f"its processor writes {expected} tokens for a picture, the model {len(features[0])}")
-        self._output_type, self._listed = type(output), not isinstance(output.pooler_output, torch.Tensor)
+        self._output_type, self._listed = _pooling(type(output)), not isinstance(output.pooler_output, torch.Tensor)
         return features
 
     def pixel_inputs(self, image: ChatImage) -> dict[str, torch.Tensor]:
@@ -199,6 +200,11 @@ class Family:
         if alone:
             inputs = {k: v[:1] for k, v in inputs.items()}
         return dict(inputs), written[0]
+
+
+def _pooling(output_type: Any) -> Any:
+    """Return a type that can be made with ``pooler_output``: some families only set it on what their encoder gave."""
+    return output_type if "pooler_output" in output_type.__dataclass_fields__ else BaseModelOutputWithPooling
 
 
 def _flat(features: Any) -> torch.Tensor:

@@ -1,0 +1,215 @@
+"""The small model: loads as any other does, reads its pictures' truth, and goes on exactly where it was stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from s3d_ros.chat import Chat, ChatImage, Turn
+from s3d_ros.cli import app
+from s3d_ros.markers import plate_size
+from s3d_ros.train.small.model import CELL_PX, ModelShape, SmallModelError, make_model, make_tokenizer, save_model
+from s3d_ros.train.small.pictures import PictureSettings, picture
+from s3d_ros.train.small.reading import (
+    Batch,
+    ReadingHead,
+    ReadingSettings,
+    Words,
+    guessing,
+    reading_loss,
+    tokens_of,
+    train_reading,
+)
+from s3d_ros.train.small.sprites import LABELS, SIZES_M, sprite
+from s3d_ros.train.small.styles import FONTS, HELD_OUT_FONTS, PROJECT, Style, random_style
+from s3d_ros.vlm.asking import Asked
+from s3d_ros.vlm.config import ModelConfig
+from s3d_ros.vlm.engine import Engine
+from s3d_ros.vlm.processor import load_processor
+
+TINY = ModelShape(
+    tower_widths=(32, 32, 64), tower_depths=(1, 1, 1), hidden=64, layers=2, heads=2, mlp=128, vocabulary=700
+)
+SMALL = PictureSettings(px=128, objects=5)
+
+
+@pytest.fixture(scope="module", params=["resnet", "segformer"])
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("small")
+    tokenizer = make_tokenizer(TINY.vocabulary)
+    save_model(make_model(replace(TINY, tower=request.param), tokenizer), tokenizer, directory)
+    return directory
+
+
+def test_numbers_have_a_token_for_each_place_and_are_written_back() -> None:
+    tokenizer = make_tokenizer(TINY.vocabulary)
+    ids = tokenizer("Is <OBJ012> left of <OBJ210>?", add_special_tokens=False)["input_ids"]
+    tokens = tokenizer.convert_ids_to_tokens(ids)
+    assert [t for t in tokens if "OBJ" in t or ">" in t] == ["<OBJ0", "2>", "<OBJ2", "0>"]
+    assert tokens[tokens.index("<OBJ0") + 1] == "1"
+    assert tokenizer.decode(ids) == "Is <OBJ012> left of <OBJ210>?"
+    assert len(tokenizer) <= TINY.vocabulary
+
+
+def test_an_unknown_tower_is_refused_by_name() -> None:
+    with pytest.raises(SmallModelError, match="tower = 'vit' is none of segformer, resnet"):
+        ModelShape(tower="vit")
+
+
+def test_full_size_is_between_10_and_20_million() -> None:
+    shape = ModelShape()
+    model = make_model(shape, make_tokenizer(shape.vocabulary))
+    assert 10e6 < sum(p.numel() for p in model.parameters()) < 20e6
+
+
+def test_the_engine_runs_it_as_any_other_with_pictures_of_any_size(saved: Path) -> None:
+    engine = Engine(ModelConfig(model=str(saved), device="cpu", scene_cache_gb=0.1, image_cache_gb=0.1))
+    assert not engine.uncached
+    rng = np.random.default_rng(0)
+    images = [
+        ChatImage(f"i{k}", rng.integers(0, 256, (*size, 3)).astype(np.uint8))
+        for k, size in enumerate([(130, 200), (128, 96)])
+    ]
+    cells = (130 // CELL_PX) * (200 // CELL_PX) + (128 // CELL_PX) * (96 // CELL_PX)
+    chat = Chat("Look.", (Turn("user", (*images, "What is <OBJ012>?")),), shared_parts=2)
+    [once] = [reply for _, reply in engine.ask([Asked(chat, 6)]) if not isinstance(reply, str)]
+    assert once.prompt_tokens > cells
+    [again] = [reply for _, reply in engine.ask([Asked(chat, 6)]) if not isinstance(reply, str)]
+    assert again.text == once.text
+    assert again.reused_tokens >= cells  # the pictures were not read twice
+    engine.forget()
+    [anew] = [reply for _, reply in engine.ask([Asked(chat, 6)]) if not isinstance(reply, str)]
+    assert anew.text == once.text and anew.reused_tokens == 0
+
+
+def test_training_sees_what_the_image_processor_gives(saved: Path) -> None:
+    p = picture(SMALL, 0, 0)
+    given = load_processor(saved, "fast_vlm").image_processor(p.pixels, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(given, Batch.of([p]).pixels)
+
+
+def test_a_picture_is_the_same_each_time_and_others_differ() -> None:
+    one, same, other = (picture(SMALL, 3, i) for i in (5, 5, 6))
+    np.testing.assert_array_equal(one.pixels, same.pixels)
+    np.testing.assert_array_equal(one.marks, same.marks)
+    assert (one.pixels != other.pixels).any()
+
+
+def test_the_project_style_draws_the_digits_that_the_truth_tells() -> None:
+    style = Style(digits_px=14)
+    checked = 0
+    for i in range(12):
+        p = picture(SMALL, 0, i, style=style)
+        for n, label, row, column in p.marks:
+            assert p.number[row, column] == n and p.label[row, column] == label
+            near = p.pixels[
+                max(row * CELL_PX - 8, 0) : row * CELL_PX + 24, max(column * CELL_PX - 8, 0) : column * CELL_PX + 24
+            ]
+            assert (near.max(axis=-1) < 60).mean() > 0.08  # its plate is dark
+            checked += 1
+        assert set(np.unique(p.number)) - {0} == set(p.marks[:, 0])
+    assert checked > 20
+
+
+def test_held_out_styles_are_never_trained_on() -> None:
+    rng = np.random.default_rng(0)
+    trained = [random_style(rng) for _ in range(400)]
+    unseen = [random_style(rng, held_out=True) for _ in range(20)]
+    assert not set(FONTS) & set(HELD_OUT_FONTS)
+    assert {s.font for s in trained} == {PROJECT, *FONTS}
+    assert {s.font for s in unseen} == set(HELD_OUT_FONTS)
+    assert not {s.plate for s in trained} & {s.plate for s in unseen}
+
+
+def test_a_bed_from_above_has_its_headboard_at_the_back_and_fills_its_box() -> None:
+    seen = sprite("bed", 0)
+    assert seen.color.shape[0] / seen.color.shape[1] == pytest.approx(seen.size_m[1] / seen.size_m[0], rel=0.05)
+    assert (seen.color[..., 3] > 0).mean() > 0.9
+    assert set(LABELS) == set(SIZES_M) and len(LABELS) == 30
+
+
+def test_the_loss_knows_what_is_right() -> None:
+    p = picture(SMALL, 0, 1)
+    batch = Batch.of([p])
+    h, w = p.number.shape
+    number = batch.number
+    slots = [
+        torch.nn.functional.one_hot(x.clamp(min=0), n).float() * 30
+        for x, n in ((number // 100, 10), (number // 10 % 10, 10), (number % 10, 10), (batch.label, len(LABELS)))
+    ]
+    columns, rows = np.meshgrid((np.arange(w) + 0.5) / w, (np.arange(h) + 0.5) / h)
+    where = torch.from_numpy(np.stack([columns, rows], axis=-1)).float()[None]
+    read = {"plate": (number > 0).float() * 60 - 30, "where": where, "slots": slots}
+    assert reading_loss(read, batch) < 1e-4
+    wrong_tens = [slots[0], slots[1].roll(1, dims=-1), *slots[2:]]
+    assert reading_loss({**read, "slots": wrong_tens}, batch) > 10
+    mirrored = where.flip(2)
+    assert reading_loss({**read, "where": mirrored}, batch) > 0.1
+
+
+def test_a_few_pictures_are_learnt_by_heart() -> None:
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer(TINY.vocabulary)
+    model, head, words = make_model(TINY, tokenizer).train(), ReadingHead(TINY.hidden), Words(tokenizer)
+    batch = Batch.of([picture(SMALL, 0, i) for i in range(2)])
+    optimiser = torch.optim.AdamW([*model.parameters(), *head.parameters()], lr=3e-3)
+    for _ in range(300):
+        loss = reading_loss(
+            head(tokens_of(model, batch.pixels), words.vectors(model.get_input_embeddings().weight)), batch
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    read = head(tokens_of(model, batch.pixels), words.vectors(model.get_input_embeddings().weight))
+    marked = batch.number > 0
+    said = [s[marked].argmax(dim=-1) for s in read["slots"]]
+    assert ((said[0] * 100 + said[1] * 10 + said[2]) == batch.number[marked]).float().mean() > 0.95
+
+
+def test_a_run_goes_on_exactly_and_refuses_other_settings(tmp_path: Path) -> None:
+    settings = ReadingSettings(
+        batch=2, steps=4, every_steps=2, evaluated=3, shape=TINY, pictures=SMALL, warmup_steps=3, workers=0
+    )
+    whole = train_reading(settings, tmp_path / "whole")
+    train_reading(replace(settings, steps=2), tmp_path / "parts")
+    parts = train_reading(settings, tmp_path / "parts")
+    a, b = (torch.load(tmp_path / n / "reading.pt", weights_only=True) for n in ("whole", "parts"))
+    assert all(torch.equal(a["model"][k], b["model"][k]) for k in a["model"])
+    assert all(torch.equal(a["head"][k], b["head"][k]) for k in a["head"])
+    assert whole["loss"] == parts["loss"] and whole["scores"] == parts["scores"]
+    assert [json.loads(x)["step"] for x in (tmp_path / "parts" / "reading.jsonl").read_text().splitlines()] == [2, 4]
+    with pytest.raises(SmallModelError, match=r"batch is 2, not 3.*another folder"):
+        train_reading(replace(settings, batch=3), tmp_path / "parts")
+
+
+def test_guessing_is_the_most_frequent_answer() -> None:
+    base = picture(SMALL, 0, 0)
+    marks = np.array([[12, 0, 0, 0], [12, 3, 0, 1], [7, 3, 1, 1], [32, 3, 1, 2]], np.int32)
+    said = guessing([replace(base, marks=marks)])
+    assert said == {"number": 0.5, "units": 0.75, "tens": 0.5, "label": 0.75}
+
+
+def test_plates_of_the_truth_are_those_that_are_drawn() -> None:
+    """A plate covers its cells' middles, and the truth has no cell elsewhere."""
+    p = picture(SMALL, 0, 2, style=Style(digits_px=14))
+    for n, _, row, column in p.marks:
+        rows, columns = np.nonzero(p.number == n)
+        w, h = plate_size(int(n), 14)
+        assert np.ptp(columns) * CELL_PX <= w + CELL_PX and np.ptp(rows) * CELL_PX <= h + CELL_PX
+        assert (row, column) in set(zip(rows, columns, strict=True))
+
+
+def test_the_command_draws_a_sheet_and_says_where_it_can_not(tmp_path: Path) -> None:
+    runner = CliRunner()
+    done = runner.invoke(app, ["train-small", "show", "--out", str(tmp_path / "sheet.png"), "--count", "9"])
+    assert done.exit_code == 0, done.output
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (256, 8 * 128, 3)
+    done = runner.invoke(app, ["train-small", "show", "--out", str(tmp_path / "none" / "sheet.png")])
+    assert done.exit_code == 2
