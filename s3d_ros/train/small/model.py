@@ -182,7 +182,7 @@ def _project_texts() -> list[str]:
         *told,
         *places,
         *names,
-        *wording.SYSTEM.values(),
+        *(wording.system_text(style) for style in wording.WORDINGS),
         wording.SHORT,
         wording.LETTER,
         *map(str, ROUTE_STEPS),
