@@ -178,12 +178,7 @@ class Config:
     @classmethod
     def from_yaml(cls, path: str | Path) -> Config:
         """Read a YAML file: nested keys, or a ROS parameter file (``/**: ros__parameters:``)."""
-        try:
-            data = yaml.safe_load(Path(path).read_text()) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"can't read the config {path}: {error}") from error
-        if not isinstance(data, dict):
-            raise ConfigError(f"{path} holds no keys")
+        data = read_keys(path)
         for node in data.values():
             if isinstance(node, dict) and "ros__parameters" in node:
                 data = node["ros__parameters"]
@@ -206,6 +201,17 @@ class Config:
                 raise ConfigError(f"unknown config key {key!r}{_nearest(key, [k for k, _, _ in self.flat()])}")
             nested[stage][name] = value
         return Config.from_dict(nested)
+
+
+def read_keys(path: str | Path) -> dict[str, Any]:
+    """Return the nested keys of a YAML file. Raises ConfigError naming the file."""
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"can't read the config {path}: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} holds no keys")
+    return data
 
 
 def _from_dict(cls: type[T], values: Mapping[str, Any], where: str) -> T:

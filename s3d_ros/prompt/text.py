@@ -98,8 +98,7 @@ def for_people(words: Said, objects: Mapping[int, SceneObject]) -> str:
         if isinstance(part, str):
             out += part
             continue
-        thing = objects.get(part)
-        label = (label_of(thing) if thing else "") or "object"
+        label = _label(part, objects)
         told = out.rstrip(" (").lower()
         out += f"{part}" if told.endswith(label) or told.endswith("object") else f"{label} {part}"
     return out
@@ -112,11 +111,15 @@ def by_label(words: Said, objects: Mapping[int, SceneObject]) -> str:
         if isinstance(part, str):
             out += part
             continue
-        thing = objects.get(part)
-        label = (label_of(thing) if thing else "") or "object"
+        label = _label(part, objects)
         told = out.rstrip(" (")
         out = told if told.lower().endswith(label) else out + label
     return out
+
+
+def _label(object_id: int, objects: Mapping[int, SceneObject]) -> str:
+    thing = objects.get(object_id)
+    return (label_of(thing) if thing else "") or "object"
 
 
 def by_id(words: Said) -> str:

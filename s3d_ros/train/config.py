@@ -16,9 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from s3d_ros.config import ConfigError, _choice, _from_dict, _nearest, _number, _plain
+from s3d_ros.config import ConfigError, _choice, _from_dict, _nearest, _number, _plain, read_keys
 
 
 class TrainError(ValueError):
@@ -116,13 +114,7 @@ class TrainConfig:
     @classmethod
     def from_yaml(cls, path: str | Path, settings: Mapping[str, Any] | None = None) -> TrainConfig:
         """Read a YAML file and lay dotted keys over it. Raises ConfigError naming the file or the key."""
-        try:
-            data = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"can't read the config {path}: {error}") from error
-        if not isinstance(data, dict):
-            raise ConfigError(f"{path} holds no keys")
-        made = dataclasses.asdict(cls.from_dict(data))
+        made = dataclasses.asdict(cls.from_dict(read_keys(path)))
         known = [f"{part}.{key}" for part, keys in made.items() for key in keys]
         for name, value in (settings or {}).items():
             if name not in known:
