@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -151,6 +152,22 @@ def test_children_end_when_the_program_is_killed_outright(tmp_path: Path):
     parent.kill()
     parent.wait()
     assert wait_for(lambda: not is_alive(child))
+
+
+def test_ctrl_c_while_a_child_is_started_ends_that_child_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def interrupted(*args: Any, **more: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(*args, **more))
+        os.kill(os.getpid(), signal.SIGINT)
+        return started[0]
+
+    with pytest.raises(KeyboardInterrupt), Processes(tmp_path) as processes:
+        monkeypatch.setattr(subprocess, "Popen", interrupted)
+        processes.start("child", "-c", SLEEP)
+    assert started[0].poll() is not None
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 # --- for real ---------------------------------------------------------------------------------------------------

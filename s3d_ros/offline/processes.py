@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 _PR_SET_PDEATHSIG = 1
 _PATIENCE_S = 8.0
@@ -36,15 +40,14 @@ class Processes:
 
     def start(self, name: str, *arguments: str) -> None:
         """Run this Python with arguments, such as "-m", "s3d_ros.ros.mapper"."""
-        with open(self.log(name), "wb") as log:
+        with open(self.log(name), "wb") as log, _signals_wait():
             self._children[name] = subprocess.Popen(
-                [sys.executable, *arguments],
+                [*_ended_with_parent(), sys.executable, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
                 start_new_session=True,  # Ctrl-C goes to this program, which then stops them in order
-                preexec_fn=end_with_parent,
             )
 
     def log(self, name: str) -> Path:
@@ -84,7 +87,38 @@ class Processes:
         return "\n".join(self.log(name).read_text(errors="replace").splitlines()[-lines:])
 
 
+def _ended_with_parent() -> list[str]:
+    """Return the command before a child's own that has the kernel end it when this program is killed outright.
+
+    Not ``preexec_fn``: what runs between fork and exec hangs where another thread held a lock at the fork.
+    """
+    setpriv = shutil.which("setpriv")  # of util-linux
+    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Have Ctrl-C and its like come after the block: a child that was started but not yet noted would be left."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {n: signal.signal(n, lambda *arrived: came.append(arrived)) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for which, frame in came:
+        handler = before[signal.Signals(which)]
+        if callable(handler):
+            handler(which, frame)
+        elif handler == signal.SIG_DFL:
+            os.kill(os.getpid(), which)
+
+
 def end_with_parent() -> None:
-    """Have the kernel end this child when the program that started it is killed outright."""
+    """Have the kernel end this process, a child, when the program that started it is killed outright."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
