@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _START_S = 60.0  # the nodes have to be there by then
 _SILENT_S = 20.0  # without any frame in the map
-_SETTLED_S = 1.0  # without news after the recording's end
+_SETTLED_S = 2.5  # without news after the recording's end; a second after it the mapper draws what is left
 _QUESTIONS = 9  # while the camera moves, at most
 _FIRST_QUESTION, _LAST_QUESTION = 0.12, 0.97  # share of the recording
 _CLOUD_FROM = 0.7
@@ -151,17 +151,18 @@ def _follow(talk: _Conversation, watcher: Watcher, processes: Processes, frame_c
     with Progress(*columns, console=talk._console, transient=True) as bar:
         task = bar.add_task("", total=frame_count, news="")
         started = heard = time.monotonic()
-        frames = 0
+        news = (0, -1)
         next_question = _FIRST_QUESTION
         while True:
             time.sleep(0.1)
             now = time.monotonic()
             processes.check()
-            if watcher.frames != frames:
-                frames, heard = watcher.frames, now
+            scene = watcher.scene()
+            if (now_known := (watcher.frames, -1 if scene is None else scene.map_version)) != news:
+                news, heard = now_known, now
             if processes.has_ended("player") and now - heard > _SETTLED_S:
                 return
-            if frames == 0 and now - started > _SILENT_S:
+            if watcher.frames == 0 and now - started > _SILENT_S:
                 return
             bar.update(task, completed=watcher.played, news=_news(watcher))
             share = watcher.played / frame_count if frame_count else 0.0
