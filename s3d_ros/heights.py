@@ -11,7 +11,8 @@ _BIN_M = 0.05
 _LOW_M, _HIGH_M = -20.0, 60.0
 _BINS = round((_HIGH_M - _LOW_M) / _BIN_M)
 _MIN_CEILING_M2 = 1.0
-_CEILING_SHARE = 0.1  # of the floor
+_CEILING_SHARE = 0.1  # of the floor, where people could not stand below it
+_STANDING_M = 1.9
 _CEILING_GAP_M = 0.25  # lamps and beams hang below the ceiling
 _HEADROOM_M = 0.3  # a ceiling is at least so far above the camera
 
@@ -63,11 +64,12 @@ class Heights:
         self.floor_m = float(np.average(centers[near], weights=self._total[near] + 1e-9))
         above = np.where(centers > self._camera_m[1] + _HEADROOM_M, self._total, 0)
         pair = above + np.concatenate([above[1:], [0]])  # a ceiling may lie across the border of two bins
-        # Walls fill every level alike; a ceiling stands out from them, even when little of it was looked at. The tops
-        # of cupboards stand out, too, but are small beside the floor.
+        # Walls fill every level alike; a ceiling stands out from them, even when little of it was looked at. What hangs
+        # low, such as kitchen cupboards, stands out, too, but is small beside the floor.
         walls = float(np.median(pair[pair > 0])) if pair.any() else 0.0
         excess = pair - walls
-        least = max(_MIN_CEILING_M2 / resolution_m**2, 0.3 * excess.max(), _CEILING_SHARE * below.max())
+        least = np.where(centers > self.floor_m + _STANDING_M, 0.0, _CEILING_SHARE * below.max())
+        least = np.maximum(least, max(_MIN_CEILING_M2 / resolution_m**2, 0.3 * excess.max()))
         ceiling = np.flatnonzero(excess >= least)
         self.ceiling_cut_m = float(centers[ceiling[0]] - _CEILING_GAP_M) if len(ceiling) else float("inf")
         return True

@@ -212,6 +212,18 @@ def test_floor_and_ceiling_are_found_among_walls():
     assert heights.ceiling_cut_m == float("inf")
 
 
+@pytest.mark.parametrize(("height_m", "is_ceiling"), [(2.6, True), (1.7, False)])
+def test_a_corner_of_the_ceiling_is_cut_and_a_low_cupboard_is_not(height_m: float, is_ceiling: bool):
+    rng = np.random.default_rng(0)
+    heights = Heights()
+    heights.note_camera(1.2)
+    walls = rng.uniform(0, 2.6, 30_000)
+    patch = rng.normal(height_m, 0.005, 2_000)  # 1.8 m2 of 3 cm cells, beside 36 m2 of floor
+    heights.count((0, 0), np.concatenate([rng.normal(0, 0.005, 40_000), walls, patch]).astype(np.float32))
+    assert heights.settle(0.03)
+    assert np.isinf(heights.ceiling_cut_m) != is_ceiling
+
+
 def test_a_ceiling_of_which_little_was_seen_is_found_and_a_cupboard_is_none():
     rng = np.random.default_rng(1)
     heights = Heights()
