@@ -12,7 +12,7 @@ _LOW_M, _HIGH_M = -20.0, 60.0
 _BINS = round((_HIGH_M - _LOW_M) / _BIN_M)
 _MIN_CEILING_M2 = 1.0
 _CEILING_SHARE = 0.1  # of the floor, where people could not stand below it
-_STANDING_M = 1.9
+_STANDING_M = 2.1
 _CEILING_GAP_M = 0.25  # lamps and beams hang below the ceiling
 _HEADROOM_M = 0.3  # a ceiling is at least so far above the camera
 
