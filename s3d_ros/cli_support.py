@@ -33,7 +33,7 @@ def read_settings(settings: Sequence[str] | None, example: str) -> dict[str, Any
     """Read KEY=VALUE pairs; values as YAML reads them. Raises ConfigError."""
     import yaml
 
-    from s3d_ros.config import ConfigError
+    from s3d_ros.keys import ConfigError
 
     values = {}
     for setting in settings or ():

@@ -6,86 +6,67 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
-import yaml
-
-T = TypeVar("T")
-
-
-class ConfigError(ValueError):
-    """A key or value that can't be used; the message names it and says what would be right."""
-
-
-def _number(default: Any, low: float = -math.inf, high: float = math.inf, doc: str = "") -> Any:
-    return field(default=default, metadata={"range": (low, high), "doc": doc})
-
-
-def _choice(default: str, options: tuple[str, ...], doc: str = "") -> Any:
-    return field(default=default, metadata={"options": options, "doc": doc})
-
-
-def _plain(default: Any, doc: str = "") -> Any:
-    return field(default=default, metadata={"doc": doc})
+from s3d_ros.keys import choice, from_dict, number, plain, read_keys, with_values
 
 
 @dataclass(frozen=True)
 class FramesConfig:
     """Pairing of colour, depth, camera_info and pose."""
 
-    pair_tolerance_s: float = _number(0.02, 0, 1, "colour and depth of one frame are at most this far apart")
-    pose_gap_s: float = _number(0.5, 0, 10, "poses further apart are not interpolated between")
-    wait_s: float = _number(1.0, 0, 30, "how long a frame waits for its pose and its camera_info")
-    max_pending: int = _number(60, 1, 10000, "frames waiting at most; the oldest goes first")
-    depth_scale: float = _number(1000.0, 1e-6, 1e6, "integer depth units per metre")
-    min_depth_m: float = _number(0.15, 0, 10, "nearer depth is taken as unknown")
-    max_depth_m: float = _number(5.0, 0.1, 100, "further depth is taken as unknown")
-    max_jump_back_s: float = _number(1.0, 0, 1e6, "stamps that go back further start afresh (a looping bag)")
-    instances_wait_s: float = _number(2.0, 0, 60, "offline a frame waits so long for its instances; live it is kept")
-    pose_source: str = _choice("auto", ("auto", "topic", "tf"), "auto: the pose topic where there is one, else /tf")
-    pose_child_frame: str = _plain("", "whose pose a PoseStamped is; empty: the colour camera's optical frame")
-    camera_frame: str = _plain("", "the colour camera's optical frame; empty: the frame_id of its images")
-    base_frame: str = _plain("", "the robot's base; empty: an Odometry's child, else base_link or base_footprint")
-    extrinsic: str = _plain("", 'camera in pose_child_frame, "x y z qx qy qz qw"; empty: from /tf_static')
-    rectified: bool = _plain(False, "images are rectified already: use P of camera_info, not K and D")
+    pair_tolerance_s: float = number(0.02, 0, 1, "colour and depth of one frame are at most this far apart")
+    pose_gap_s: float = number(0.5, 0, 10, "poses further apart are not interpolated between")
+    wait_s: float = number(1.0, 0, 30, "how long a frame waits for its pose and its camera_info")
+    max_pending: int = number(60, 1, 10000, "frames waiting at most; the oldest goes first")
+    depth_scale: float = number(1000.0, 1e-6, 1e6, "integer depth units per metre")
+    min_depth_m: float = number(0.15, 0, 10, "nearer depth is taken as unknown")
+    max_depth_m: float = number(5.0, 0.1, 100, "further depth is taken as unknown")
+    max_jump_back_s: float = number(1.0, 0, 1e6, "stamps that go back further start afresh (a looping bag)")
+    instances_wait_s: float = number(2.0, 0, 60, "offline a frame waits so long for its instances; live it is kept")
+    pose_source: str = choice("auto", ("auto", "topic", "tf"), "auto: the pose topic where there is one, else /tf")
+    pose_child_frame: str = plain("", "whose pose a PoseStamped is; empty: the colour camera's optical frame")
+    camera_frame: str = plain("", "the colour camera's optical frame; empty: the frame_id of its images")
+    base_frame: str = plain("", "the robot's base; empty: an Odometry's child, else base_link or base_footprint")
+    extrinsic: str = plain("", 'camera in pose_child_frame, "x y z qx qy qz qw"; empty: from /tf_static')
+    rectified: bool = plain(False, "images are rectified already: use P of camera_info, not K and D")
 
 
 @dataclass(frozen=True)
 class FusionConfig:
     """TSDF and colour in an Open3D VoxelBlockGrid."""
 
-    voxel_size_m: float = _number(0.02, 0.002, 0.5, "edge of a voxel")
-    block_voxels: int = _number(8, 4, 32, "voxels along the edge of a block")
-    truncation_voxels: float = _number(3.0, 1, 16, "TSDF truncation in voxels")
-    initial_blocks: int = _number(20000, 100, 10_000_000, "blocks allocated at the start; grows as needed")
-    device: str = _plain("CPU:0", "Open3D device: CPU:0 or CUDA:0")
-    min_weight: float = _number(2.0, 0, 1000, "frames that must have seen a voxel before it is surface")
-    max_weight: float = _number(40.0, 1, 1e6, "older evidence fades so that changes are followed")
-    block_period_s: float = _number(0.045, 0, 1, "frames closer than this fuse every second block each, in turns")
-    carve_period_s: float = _number(0.3, 0, 60, "how often space seen to be empty is carved")
-    carve_margin_voxels: float = _number(1.5, 0.5, 100, "seen through by more than this is empty ...")
-    depth_noise_per_m: float = _number(0.006, 0, 1, "... plus this times depth squared: 3 sigma of a Kinect")
+    voxel_size_m: float = number(0.02, 0.002, 0.5, "edge of a voxel")
+    block_voxels: int = number(8, 4, 32, "voxels along the edge of a block")
+    truncation_voxels: float = number(3.0, 1, 16, "TSDF truncation in voxels")
+    initial_blocks: int = number(20000, 100, 10_000_000, "blocks allocated at the start; grows as needed")
+    device: str = plain("CPU:0", "Open3D device: CPU:0 or CUDA:0")
+    min_weight: float = number(2.0, 0, 1000, "frames that must have seen a voxel before it is surface")
+    max_weight: float = number(40.0, 1, 1e6, "older evidence fades so that changes are followed")
+    block_period_s: float = number(0.045, 0, 1, "frames closer than this fuse every second block each, in turns")
+    carve_period_s: float = number(0.3, 0, 60, "how often space seen to be empty is carved")
+    carve_margin_voxels: float = number(1.5, 0.5, 100, "seen through by more than this is empty ...")
+    depth_noise_per_m: float = number(0.006, 0, 1, "... plus this times depth squared: 3 sigma of a Kinect")
 
 
 @dataclass(frozen=True)
 class SegmentConfig:
     """Instances from depth alone (``geometric``), from somebody else (``topic``/``given``), or none."""
 
-    segmenter: str = _choice("auto", ("auto", "given", "geometric", "none"), "auto: given where there are any")
-    period_s: float = _number(0.2, 0, 60, "geometric: at most one frame in this time is segmented")
-    min_pixels: int = _number(300, 10, 1_000_000, "geometric: smaller segments are left out (at 640x480)")
-    min_plane_area_m2: float = _number(
+    segmenter: str = choice("auto", ("auto", "given", "geometric", "none"), "auto: given where there are any")
+    period_s: float = number(0.2, 0, 60, "geometric: at most one frame in this time is segmented")
+    min_pixels: int = number(300, 10, 1_000_000, "geometric: smaller segments are left out (at 640x480)")
+    min_plane_area_m2: float = number(
         0.3, 0.01, 100, "geometric: larger planes carry things; those with nothing behind are walls and floors"
     )
-    max_behind: float = _number(0.03, 0, 1, "geometric: share of the image behind a plane that counts as nothing")
-    jump_per_m: float = _number(0.015, 1e-4, 1, "geometric: depth step in 1/m of inverse depth (1.5 cm at 1 m)")
-    groove_deg: float = _number(25.0, 1, 90, "geometric: surfaces that meet more hollow than this are two things")
-    noise_per_m: float = _number(0.001, 0, 0.1, "geometric: noise of inverse depth in 1/m (1 mm at 1 m)")
-    min_distinct: float = _number(0.15, 0, 1, "geometric: share of its outline that a thing stands out with")
+    max_behind: float = number(0.03, 0, 1, "geometric: share of the image behind a plane that counts as nothing")
+    jump_per_m: float = number(0.015, 1e-4, 1, "geometric: depth step in 1/m of inverse depth (1.5 cm at 1 m)")
+    groove_deg: float = number(25.0, 1, 90, "geometric: surfaces that meet more hollow than this are two things")
+    noise_per_m: float = number(0.001, 0, 0.1, "geometric: noise of inverse depth in 1/m (1 mm at 1 m)")
+    min_distinct: float = number(0.15, 0, 1, "geometric: share of its outline that a thing stands out with")
 
     @property
     def takes_given(self) -> bool:
@@ -97,64 +78,64 @@ class SegmentConfig:
 class ObjectsConfig:
     """From 2D instances to objects with IDs."""
 
-    stride: int = _number(4, 1, 16, "every n-th pixel is lifted")
-    voxel_size_m: float = _number(0.03, 0.005, 0.5, "resolution at which an object's surface is remembered")
-    match_overlap: float = _number(0.3, 0.01, 1, "share of what is visible of an object that a match needs")
-    confirm_pixels: int = _number(600, 1, 10_000_000, "pixels seen in all before an object is public")
-    confirm_s: float = _number(0.3, 0, 60, "time between first and last sight before an object is public")
-    min_instance_pixels: int = _number(80, 1, 1_000_000, "smaller instances are not looked at")
-    tentative_s: float = _number(5.0, 0, 3600, "an unconfirmed object not seen for so long is dropped")
-    transient_labels: str = _plain(
+    stride: int = number(4, 1, 16, "every n-th pixel is lifted")
+    voxel_size_m: float = number(0.03, 0.005, 0.5, "resolution at which an object's surface is remembered")
+    match_overlap: float = number(0.3, 0.01, 1, "share of what is visible of an object that a match needs")
+    confirm_pixels: int = number(600, 1, 10_000_000, "pixels seen in all before an object is public")
+    confirm_s: float = number(0.3, 0, 60, "time between first and last sight before an object is public")
+    min_instance_pixels: int = number(80, 1, 1_000_000, "smaller instances are not looked at")
+    tentative_s: float = number(5.0, 0, 3600, "an unconfirmed object not seen for so long is dropped")
+    transient_labels: str = plain(
         "person, man, woman, child, dog, cat",
         "what passes through: never an object, not part of the map while it is seen",
     )
-    gone_memory_s: float = _number(3600.0, 0, 1e6, "how long what is gone can be recognised where it comes back")
-    box_period_s: float = _number(0.5, 0, 60, "how often a changed object's box is computed anew")
+    gone_memory_s: float = number(3600.0, 0, 1e6, "how long what is gone can be recognised where it comes back")
+    box_period_s: float = number(0.5, 0, 60, "how often a changed object's box is computed anew")
 
 
 @dataclass(frozen=True)
 class BevConfig:
     """The picture from above."""
 
-    resolution_m: float = _number(0.02, 0.005, 0.5, "edge of a BEV pixel")
-    period_s: float = _number(1.0, 0.1, 60, "how often it is brought up to date")
-    robot_height_m: float = _number(1.2, 0.05, 10, "surface between floor and this height is an obstacle")
-    step_m: float = _number(0.1, 0.0, 1, "lower things are no obstacle")
+    resolution_m: float = number(0.02, 0.005, 0.5, "edge of a BEV pixel")
+    period_s: float = number(1.0, 0.1, 60, "how often it is brought up to date")
+    robot_height_m: float = number(1.2, 0.05, 10, "surface between floor and this height is an obstacle")
+    step_m: float = number(0.1, 0.0, 1, "lower things are no obstacle")
 
 
 @dataclass(frozen=True)
 class ViewsConfig:
     """The few frames that together show everything."""
 
-    count: int = _number(32, 1, 300, "view frames kept at most")
-    min_distance_m: float = _number(0.25, 0, 10, "a new view frame is this far from all others, or")
-    min_angle_deg: float = _number(15.0, 0, 180, "turned by this much")
-    period_s: float = _number(0.5, 0, 60, "at most one candidate in this time")
-    cell_m: float = _number(0.25, 0.02, 2, "coverage is counted in cells of this edge")
-    jpeg_quality: int = _number(90, 10, 100, "of the stored colour")
+    count: int = number(32, 1, 300, "view frames kept at most")
+    min_distance_m: float = number(0.25, 0, 10, "a new view frame is this far from all others, or")
+    min_angle_deg: float = number(15.0, 0, 180, "turned by this much")
+    period_s: float = number(0.5, 0, 60, "at most one candidate in this time")
+    cell_m: float = number(0.25, 0.02, 2, "coverage is counted in cells of this edge")
+    jpeg_quality: int = number(90, 10, 100, "of the stored colour")
 
 
 @dataclass(frozen=True)
 class AnchorsConfig:
     """Frames kept with their depth, so that the map can be made anew when poses are corrected."""
 
-    min_distance_m: float = _number(0.12, 0, 10, "a frame is kept when the camera has moved by this, or")
-    min_angle_deg: float = _number(8.0, 0, 180, "turned by this")
-    recent_s: float = _number(300.0, 0, 86400, "older ones seen from the same place as a newer one are left out")
-    max_count: int = _number(3000, 10, 1_000_000, "kept at most, about 65 kB each; then the older half is thinned")
+    min_distance_m: float = number(0.12, 0, 10, "a frame is kept when the camera has moved by this, or")
+    min_angle_deg: float = number(8.0, 0, 180, "turned by this")
+    recent_s: float = number(300.0, 0, 86400, "older ones seen from the same place as a newer one are left out")
+    max_count: int = number(3000, 10, 1_000_000, "kept at most, about 65 kB each; then the older half is thinned")
 
 
 @dataclass(frozen=True)
 class MapConfig:
     """The map as a whole."""
 
-    frame_id: str = _plain("map", "name of the map frame")
-    up: str = _plain(
+    frame_id: str = plain("map", "name of the map frame")
+    up: str = plain(
         "default",
         '"z", "auto" (found from the floor), "x,y,z" in the map frame, or "default": z live and for bags, '
         "auto for dataset folders, whose maps are rarely z-up",
     )
-    scene_period_s: float = _number(1.0, 0.1, 60, "the scene's version advances at most this often")
+    scene_period_s: float = number(1.0, 0.1, 60, "the scene's version advances at most this often")
 
 
 @dataclass(frozen=True)
@@ -173,7 +154,7 @@ class Config:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
         """Make a config from nested keys. Raises ConfigError naming the key."""
-        return _from_dict(cls, values, "")
+        return from_dict(cls, values)
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Config:
@@ -194,58 +175,4 @@ class Config:
 
     def with_values(self, values: Mapping[str, Any]) -> Config:
         """Return a copy with dotted keys replaced. Raises ConfigError naming the key."""
-        nested: dict[str, Any] = dataclasses.asdict(self)
-        for key, value in values.items():
-            stage, _, name = key.partition(".")
-            if stage not in nested or name not in nested[stage]:
-                raise ConfigError(f"unknown config key {key!r}{_nearest(key, [k for k, _, _ in self.flat()])}")
-            nested[stage][name] = value
-        return Config.from_dict(nested)
-
-
-def read_keys(path: str | Path) -> dict[str, Any]:
-    """Return the nested keys of a YAML file. Raises ConfigError naming the file."""
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"can't read the config {path}: {error}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path} holds no keys")
-    return data
-
-
-def _from_dict(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{where.rstrip('.') or 'the config'} must hold keys, not {values!r}")
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    hints = get_type_hints(cls)
-    made: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in fields:
-            raise ConfigError(f"unknown config key {where + str(key)!r}{_nearest(str(key), list(fields))}")
-        hint = hints[key]
-        if dataclasses.is_dataclass(hint):
-            made[key] = _from_dict(hint, value, f"{where}{key}.")  # type: ignore[arg-type]
-        else:
-            made[key] = _checked(where + key, value, hint, fields[key].metadata)
-    return cls(**made)
-
-
-def _nearest(key: str, known: list[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(key, known, 1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
-
-
-def _checked(key: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-        raise ConfigError(f"{key} must be {hint.__name__}, not {value!r}")
-    low, high = metadata.get("range", (-math.inf, math.inf))
-    if isinstance(value, int | float) and not isinstance(value, bool) and not low <= value <= high:
-        raise ConfigError(f"{key} = {value!r} is out of range: {low:g} to {high:g}")
-    if "options" in metadata and value not in metadata["options"]:
-        raise ConfigError(f"{key} = {value!r} is none of {', '.join(metadata['options'])}")
-    return value
+        return with_values(self, values)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s3d_ros.config import Config, ConfigError
+from s3d_ros.config import Config
+from s3d_ros.keys import ConfigError
 from s3d_ros.state import State
 from s3d_ros.types import F64
 from s3d_ros.uprightness import is_same_up, parse_up

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s3d_ros.config import ConfigError, FramesConfig
+from s3d_ros.config import FramesConfig
 from s3d_ros.drops import Lacking
 from s3d_ros.geometry import PoseError, invert, pose_matrix, transform
+from s3d_ros.keys import ConfigError
 from s3d_ros.transforms import Lack, PoseTrack, TransformBuffer, TransformError, TransformSource
 from s3d_ros.types import F64, PoseNews, PosePath, PoseStep
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from s3d_ros.config import ConfigError
 from s3d_ros.geometry import backproject
+from s3d_ros.keys import ConfigError
 from s3d_ros.types import F32, F64, Frame
 
 _MOST_NORMALS = 200_000

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from s3d_ros.camera import CameraModel
-from s3d_ros.config import ConfigError, FramesConfig
+from s3d_ros.config import FramesConfig
 from s3d_ros.drops import DROPS, NOTES, Tally
 from s3d_ros.frames import FrameAssembler
 from s3d_ros.geometry import invert
 from s3d_ros.images import ImageError
+from s3d_ros.keys import ConfigError
 from s3d_ros.types import Arrival, Instances, Intrinsics
 
 MS = 1_000_000

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from synthetic import SMALL, BoxWorld, circle, room
 
-from s3d_ros.config import Config, ConfigError
+from s3d_ros.config import Config
+from s3d_ros.keys import ConfigError
 from s3d_ros.mapfile import MapFileError, newest_map, read_map, write_map
 from s3d_ros.pipeline import Pipeline
 from s3d_ros.types import PosePath

@@ -23,7 +23,7 @@ from s3d_ros.answer.openai_chat import CONTEXT_TOKENS, OpenAIChat
 from s3d_ros.answer.openai_config import OpenAIConfig
 from s3d_ros.answer.openai_messages import ImageEncoder, estimated_tokens, harmless
 from s3d_ros.chat import Chat, ChatError, ChatImage, Turn
-from s3d_ros.config import ConfigError
+from s3d_ros.keys import ConfigError
 from s3d_ros.types import ErrorCode
 
 KEY = "sk-very-secret-0123456789"

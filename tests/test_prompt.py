@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prompt_scene import building, room, view
 
 from s3d_ros.chat import ChatError, ChatImage
-from s3d_ros.config import ConfigError
+from s3d_ros.keys import ConfigError
 from s3d_ros.markers import place_on_bev, plate_size
 from s3d_ros.prompt.build import Budget, Prompter, description
 from s3d_ros.prompt.config import PromptConfig

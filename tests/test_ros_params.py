@@ -10,7 +10,8 @@ from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from s3d_ros.config import Config, ConfigError
+from s3d_ros.config import Config
+from s3d_ros.keys import ConfigError
 from s3d_ros.ros.config_file import config_yaml
 from s3d_ros.ros.node_parameters import ANSWERER, CONVERTER, MAPPER
 from s3d_ros.ros.params import NodeParameter, declare, resolve

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3d_ros.config import Config, ConfigError
+from s3d_ros.config import Config
 from s3d_ros.grid import GrowingGrid
 from s3d_ros.heights import Heights
+from s3d_ros.keys import ConfigError
 from s3d_ros.markers import draw, place_in_view, place_on_bev, plate_size, text_height_px
 from s3d_ros.numbering import Numbering
 from s3d_ros.tiles import TileIndex, block_coordinates, block_keys

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from s3d_ros.answer.settings import AnswererConfig
 from s3d_ros.chat import Chat, ChatImage, ChatReply, Turn
 from s3d_ros.cli import app
-from s3d_ros.config import ConfigError
+from s3d_ros.keys import ConfigError
 from s3d_ros.prompt.config import PromptConfig
 from s3d_ros.train.config import TrainConfig, TrainError
 from s3d_ros.train.data import IGNORED, Batch, Samples, shuffled

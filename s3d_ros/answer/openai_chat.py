@@ -28,7 +28,7 @@ from s3d_ros.answer.openai_messages import (
 )
 from s3d_ros.answer.openai_trouble import about_models, context_limit, in_words, said, unwanted_fields
 from s3d_ros.chat import Chat, ChatError, ChatReply, Part
-from s3d_ros.config import ConfigError
+from s3d_ros.keys import ConfigError
 from s3d_ros.types import ErrorCode
 
 CONTEXT_TOKENS = 32768  # where neither the parameter nor the server tells

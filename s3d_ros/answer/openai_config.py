@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from s3d_ros.config import ConfigError, _choice, _number, _plain
+from s3d_ros.keys import ConfigError, choice, number, plain
 
 MISSING_URL = "name the server, such as http://127.0.0.1:8000/v1"
 
@@ -15,19 +15,19 @@ MISSING_URL = "name the server, such as http://127.0.0.1:8000/v1"
 class OpenAIConfig:
     """A server of vLLM, SGLang, llama.cpp, `transformers serve`, or somebody's service."""
 
-    url: str = _plain("", "the server, such as http://127.0.0.1:8000/v1; plain http to this machine only")
-    model: str = _plain("", "name of the model there; empty: the only one that the server offers")
-    key_variable: str = _plain("OPENAI_API_KEY", "environment variable that holds the key; the key itself goes nowhere")
-    allow_http: bool = _plain(False, "plain http to other machines: whoever listens sees pictures and key")
-    timeout_s: float = _number(120.0, 0.1, 3600, "a reply must be complete by then, retries included")
-    connect_s: float = _number(5.0, 0.1, 300, "a connection must be there by then")
-    retries: int = _number(2, 0, 10, "after a lost connection, 429 or 5xx, each after a longer pause")
-    context_tokens: int = _number(0, 0, 10_000_000, "what the model can read; 0: as the server tells, else 32768")
-    image_format: str = _choice("jpeg", ("jpeg", "png"), "how pictures are sent; png loses nothing and takes 5x")
-    jpeg_quality: int = _number(95, 50, 100, "of the pictures sent")
-    image_cache_mb: int = _number(64, 1, 4096, "encoded pictures kept at most")
-    logprobs: bool = _plain(True, "ask for the tokens' probabilities, which give the confidence")
-    warm: bool = _plain(False, "have the server read the scene ahead of questions, where it keeps prefixes")
+    url: str = plain("", "the server, such as http://127.0.0.1:8000/v1; plain http to this machine only")
+    model: str = plain("", "name of the model there; empty: the only one that the server offers")
+    key_variable: str = plain("OPENAI_API_KEY", "environment variable that holds the key; the key itself goes nowhere")
+    allow_http: bool = plain(False, "plain http to other machines: whoever listens sees pictures and key")
+    timeout_s: float = number(120.0, 0.1, 3600, "a reply must be complete by then, retries included")
+    connect_s: float = number(5.0, 0.1, 300, "a connection must be there by then")
+    retries: int = number(2, 0, 10, "after a lost connection, 429 or 5xx, each after a longer pause")
+    context_tokens: int = number(0, 0, 10_000_000, "what the model can read; 0: as the server tells, else 32768")
+    image_format: str = choice("jpeg", ("jpeg", "png"), "how pictures are sent; png loses nothing and takes 5x")
+    jpeg_quality: int = number(95, 50, 100, "of the pictures sent")
+    image_cache_mb: int = number(64, 1, 4096, "encoded pictures kept at most")
+    logprobs: bool = plain(True, "ask for the tokens' probabilities, which give the confidence")
+    warm: bool = plain(False, "have the server read the scene ahead of questions, where it keeps prefixes")
 
 
 def checked_url(config: OpenAIConfig) -> str:

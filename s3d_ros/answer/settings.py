@@ -15,7 +15,7 @@ from typing import Any
 
 from s3d_ros.answer.model_watch import WatchConfig
 from s3d_ros.answer.openai_config import OpenAIConfig
-from s3d_ros.config import ConfigError, _choice, _from_dict, _nearest, _number, _plain
+from s3d_ros.keys import ConfigError, choice, from_dict, nearest, number, plain
 from s3d_ros.prompt.config import PromptConfig
 from s3d_ros.vlm.config import ModelConfig
 
@@ -27,14 +27,14 @@ _ELSEWHERE = {"server.model": "model"}  # one name for the model, whoever runs i
 class AnswererConfig:
     """Who answers, and how."""
 
-    answerer: str = _choice(
+    answerer: str = choice(
         "auto",
         ("auto", "geometric", "transformers", "openai"),
         "auto: the map itself what it can settle, a language model the rest, where one is set (model or server.url); "
         "transformers: a model on this machine; openai: one on a server",
     )
-    max_new_tokens: int = _number(256, 1, 32768, "an answer is cut off there")
-    tools: bool = _plain(False, "a language model may ask the map for distances, counts, places and crops")
+    max_new_tokens: int = number(256, 1, 32768, "an answer is cut off there")
+    tools: bool = plain(False, "a language model may ask the map for distances, counts, places and crops")
     model: ModelConfig = field(default_factory=ModelConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)
     server: OpenAIConfig = field(default_factory=OpenAIConfig)
@@ -63,7 +63,7 @@ class AnswererConfig:
         nested: dict[str, Any] = {group: {} for group in GROUPS}
         for name, value in values.items():
             if name not in known:
-                raise ConfigError(f"unknown setting {name!r}{_nearest(name, known)}")
+                raise ConfigError(f"unknown setting {name!r}{nearest(name, known)}")
             group, _, rest = name.partition(".")
             if rest:
                 nested[group][rest] = value
@@ -73,7 +73,7 @@ class AnswererConfig:
                 nested[name] = value
         if "model" in nested["model"]:
             nested["server"]["model"] = nested["model"]["model"]
-        return _from_dict(cls, nested, "")
+        return from_dict(cls, nested, "")
 
     def chosen(self) -> str:
         """Return which language model answers: transformers, openai, or "" for none. Raises ConfigError."""

@@ -6,34 +6,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from s3d_ros.config import _choice, _from_dict, _number, _plain
+from s3d_ros.keys import choice, from_dict, number, plain
 
 
 @dataclass(frozen=True)
 class PromptConfig:
     """GPT4Scene's images and text."""
 
-    wording: str = _choice(
+    wording: str = choice(
         "zero-shot", ("zero-shot", "fine-tuned"), "fine-tuned: as GPT4Scene's checkpoints and ours were trained"
     )
-    frames: int = _number(32, 0, 300, "view frames that a model sees at most; fewer where they don't fit")
-    frame_width: int = _number(512, 64, 4096, "a view frame is scaled to fit in this width and")
-    frame_height: int = _number(384, 64, 4096, "this height; it is never enlarged")
-    markers: bool = _plain(True, "objects are marked by number; without, none can be named by its ID")
-    bev: bool = _plain(True, "the bird's-eye view is shown, too")
-    captions: bool = _plain(True, "each image is introduced by its number and time")
-    marker_px: int = _number(13, 9, 100, "height of the digits on images; less where plates would touch")
-    bev_px: int = _number(896, 128, 4096, "longer side of the bird's-eye view")
-    bev_markers: int = _number(60, 1, 400, "objects marked on the bird's-eye view at most")
-    bev_whole_m: float = _number(
+    frames: int = number(32, 0, 300, "view frames that a model sees at most; fewer where they don't fit")
+    frame_width: int = number(512, 64, 4096, "a view frame is scaled to fit in this width and")
+    frame_height: int = number(384, 64, 4096, "this height; it is never enlarged")
+    markers: bool = plain(True, "objects are marked by number; without, none can be named by its ID")
+    bev: bool = plain(True, "the bird's-eye view is shown, too")
+    captions: bool = plain(True, "each image is introduced by its number and time")
+    marker_px: int = number(13, 9, 100, "height of the digits on images; less where plates would touch")
+    bev_px: int = number(896, 128, 4096, "longer side of the bird's-eye view")
+    bev_markers: int = number(60, 1, 400, "objects marked on the bird's-eye view at most")
+    bev_whole_m: float = number(
         20.0, 2, 1000, "a larger map with more objects than that is shown only around what a question needs"
     )
-    question_tokens: int = _number(
+    question_tokens: int = number(
         1024, 64, 32768, "kept free for the question and the talk before it, so that all questions share the images"
     )
-    max_question_characters: int = _number(4000, 10, 100_000, "longer questions are refused")
+    max_question_characters: int = number(4000, 10, 100_000, "longer questions are refused")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PromptConfig:
         """Make a config from its keys. Raises ConfigError naming the key."""
-        return _from_dict(cls, values, "prompt.")
+        return from_dict(cls, values, "prompt.")

@@ -9,8 +9,8 @@ from typing import Any
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 
-from s3d_ros.config import ConfigError
 from s3d_ros.images import ImageError
+from s3d_ros.keys import ConfigError
 from s3d_ros.messages import MessageError, stamp_ns_of
 from s3d_ros.msg import Instances as InstancesMsg
 from s3d_ros.ros import params, qos

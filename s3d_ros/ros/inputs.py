@@ -94,7 +94,7 @@ class Inputs:
         except ImportError as error:
             text = f"the package tf2_msgs is missing ({error}), so poses can't come from /tf: run `make setup`"
             if required:
-                from s3d_ros.config import ConfigError
+                from s3d_ros.keys import ConfigError
 
                 raise ConfigError(f"frames.pose_source is tf, but {text}") from error
             self._node.get_logger().warning(text)

@@ -11,7 +11,7 @@ from typing import Any
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 
-from s3d_ros.config import ConfigError
+from s3d_ros.keys import ConfigError
 from s3d_ros.mapfile import MapFileError, check_target, newest_map, read_map
 from s3d_ros.pipeline import Pipeline
 from s3d_ros.ros.mapping_worker import MappingWorker

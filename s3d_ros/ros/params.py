@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from s3d_ros.config import Config, ConfigError
+from s3d_ros.config import Config
+from s3d_ros.keys import ConfigError
 
 if TYPE_CHECKING:
     from rclpy.node import Node

@@ -114,7 +114,7 @@ def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) 
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
-    from s3d_ros.config import ConfigError
+    from s3d_ros.keys import ConfigError
     from s3d_ros.mapfile import MapFileError
 
     sys.setswitchinterval(SWITCH_S)

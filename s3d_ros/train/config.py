@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s3d_ros.config import ConfigError, _choice, _from_dict, _nearest, _number, _plain, read_keys
+from s3d_ros.keys import choice, from_dict, number, plain, read_keys, with_values
 
 
 class TrainError(ValueError):
@@ -27,73 +27,71 @@ class TrainError(ValueError):
 class ModelPart:
     """What is tuned. It is loaded by the same code as the answerer's model."""
 
-    name: str = _plain("", "a directory, a checkpoint of this trainer, or a name on the Hugging Face hub")
-    architecture: str = _plain("", "its model_type, such as qwen2_5_vl; another one is refused. Empty: any")
-    attention: str = _choice("auto", ("auto", "flash_attention_2", "sdpa", "eager"), "as in the answerer")
-    tile_images: bool = _plain(False, "as in the answerer: must be the same there")
-    local_only: bool = _plain(False, "never ask the hub")
+    name: str = plain("", "a directory, a checkpoint of this trainer, or a name on the Hugging Face hub")
+    architecture: str = plain("", "its model_type, such as qwen2_5_vl; another one is refused. Empty: any")
+    attention: str = choice("auto", ("auto", "flash_attention_2", "sdpa", "eager"), "as in the answerer")
+    tile_images: bool = plain(False, "as in the answerer: must be the same there")
+    local_only: bool = plain(False, "never ask the hub")
 
 
 @dataclass(frozen=True)
 class TuneConfig:
     """Which weights move."""
 
-    method: str = _choice("full", ("full", "lora"), "lora: adapters at the language model's linear layers (peft)")
-    vision: bool = _plain(False, "full: the image encoder moves, too")
-    lora_rank: int = _number(64, 1, 1024, "r")
-    lora_alpha: int = _number(128, 1, 4096, "adapters count alpha / r")
-    lora_dropout: float = _number(0.0, 0, 0.9, "of what goes into adapters")
+    method: str = choice("full", ("full", "lora"), "lora: adapters at the language model's linear layers (peft)")
+    vision: bool = plain(False, "full: the image encoder moves, too")
+    lora_rank: int = number(64, 1, 1024, "r")
+    lora_alpha: int = number(128, 1, 4096, "adapters count alpha / r")
+    lora_dropout: float = number(0.0, 0, 0.9, "of what goes into adapters")
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """Records of a training set (`s3d dataset build`) and how they are put into batches."""
 
-    set: str = _plain("", "folder of a training set")
-    split: str = _plain("train", "what is learnt")
-    val_split: str = _plain("val", "what is evaluated; empty: nothing")
-    records: int = _number(0, 0, 1_000_000_000, "learn only the first so many; 0: all")
-    max_tokens: int = _number(32768, 16, 10_000_000, "prompt and answer together at most")
-    max_answer_tokens: int = _number(512, 1, 100_000, "of an answer, its end included")
-    too_long: str = _choice("refuse", ("refuse", "leave_out"), "what becomes of longer records")
-    marked: bool = _plain(True, "pictures with marks; false: their plain twins")
-    shuffle_frames: bool = _plain(
-        True, "view frames in another order each time, where no question is about their order"
-    )
-    cache_gb: float = _number(1.0, 0, 1000, "for pictures as the encoder takes them; a scene's questions share them")
-    buckets: int = _number(32, 1, 10_000, "so many batches are sorted by length together; 1: no sorting")
+    set: str = plain("", "folder of a training set")
+    split: str = plain("train", "what is learnt")
+    val_split: str = plain("val", "what is evaluated; empty: nothing")
+    records: int = number(0, 0, 1_000_000_000, "learn only the first so many; 0: all")
+    max_tokens: int = number(32768, 16, 10_000_000, "prompt and answer together at most")
+    max_answer_tokens: int = number(512, 1, 100_000, "of an answer, its end included")
+    too_long: str = choice("refuse", ("refuse", "leave_out"), "what becomes of longer records")
+    marked: bool = plain(True, "pictures with marks; false: their plain twins")
+    shuffle_frames: bool = plain(True, "view frames in another order each time, where no question is about their order")
+    cache_gb: float = number(1.0, 0, 1000, "for pictures as the encoder takes them; a scene's questions share them")
+    buckets: int = number(32, 1, 10_000, "so many batches are sorted by length together; 1: no sorting")
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
     """AdamW, a cosine after a linear warm-up."""
 
-    epochs: float = _number(1.0, 0, 10_000, "over the data, unless steps says")
-    steps: int = _number(0, 0, 100_000_000, "optimiser's steps; 0: as epochs says")
-    batch_size: int = _number(1, 1, 4096, "records on one device at a time")
-    accumulate: int = _number(1, 1, 4096, "batches of each device before a step")
-    lr: float = _number(1e-5, 0, 1, "highest learning rate")
-    min_lr: float = _number(0.0, 0, 1, "the cosine ends there")
-    warmup: float = _number(0.03, 0, 1, "share of the steps")
-    weight_decay: float = _number(0.0, 0, 1, "of matrices; norms and biases have none")
-    beta1: float = _number(0.9, 0, 0.9999, "of AdamW")
-    beta2: float = _number(0.999, 0, 0.99999, "of AdamW")
-    clip: float = _number(1.0, 0, 1e6, "of the gradient's norm; 0: none")
+    epochs: float = number(1.0, 0, 10_000, "over the data, unless steps says")
+    steps: int = number(0, 0, 100_000_000, "optimiser's steps; 0: as epochs says")
+    batch_size: int = number(1, 1, 4096, "records on one device at a time")
+    accumulate: int = number(1, 1, 4096, "batches of each device before a step")
+    lr: float = number(1e-5, 0, 1, "highest learning rate")
+    min_lr: float = number(0.0, 0, 1, "the cosine ends there")
+    warmup: float = number(0.03, 0, 1, "share of the steps")
+    weight_decay: float = number(0.0, 0, 1, "of matrices; norms and biases have none")
+    beta1: float = number(0.9, 0, 0.9999, "of AdamW")
+    beta2: float = number(0.999, 0, 0.99999, "of AdamW")
+    clip: float = number(1.0, 0, 1e6, "of the gradient's norm; 0: none")
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """Where it goes and how it runs."""
 
-    out: str = _plain("", "folder; a run begun there is gone on with")
-    seed: int = _number(0, 0, 2**31 - 1, "of order, frames, adapters and dropout")
-    device: str = _plain("auto", "auto: what accelerate finds; or cpu")
-    precision: str = _choice("auto", ("auto", "bf16", "fp32"), "auto: bf16 where the GPU has it, else fp32")
-    gradient_checkpointing: bool = _plain(False, "less memory, about a third more time")
-    save_every: int = _number(500, 1, 10_000_000, "steps; also at the end")
-    keep: int = _number(2, 1, 1000, "checkpoints kept; the oldest goes first")
-    eval_every: int = _number(500, 0, 10_000_000, "steps; also at the end; 0: never")
-    eval_records: int = _number(32, 1, 100_000, "of val_split that are answered and scored")
+    out: str = plain("", "folder; a run begun there is gone on with")
+    seed: int = number(0, 0, 2**31 - 1, "of order, frames, adapters and dropout")
+    device: str = plain("auto", "auto: what accelerate finds; or cpu")
+    precision: str = choice("auto", ("auto", "bf16", "fp32"), "auto: bf16 where the GPU has it, else fp32")
+    gradient_checkpointing: bool = plain(False, "less memory, about a third more time")
+    save_every: int = number(500, 1, 10_000_000, "steps; also at the end")
+    keep: int = number(2, 1, 1000, "checkpoints kept; the oldest goes first")
+    eval_every: int = number(500, 0, 10_000_000, "steps; also at the end; 0: never")
+    eval_records: int = number(32, 1, 100_000, "of val_split that are answered and scored")
 
 
 @dataclass(frozen=True)
@@ -109,19 +107,12 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
         """Make it of nested keys. Raises ConfigError naming the key."""
-        return _from_dict(cls, _with_floats(values), "")
+        return from_dict(cls, _with_floats(values))
 
     @classmethod
     def from_yaml(cls, path: str | Path, settings: Mapping[str, Any] | None = None) -> TrainConfig:
         """Read a YAML file and lay dotted keys over it. Raises ConfigError naming the file or the key."""
-        made = dataclasses.asdict(cls.from_dict(read_keys(path)))
-        known = [f"{part}.{key}" for part, keys in made.items() for key in keys]
-        for name, value in (settings or {}).items():
-            if name not in known:
-                raise ConfigError(f"unknown config key {name!r}{_nearest(name, known)}")
-            part, _, key = name.partition(".")
-            made[part][key] = value
-        return cls.from_dict(made)
+        return with_values(cls.from_dict(read_keys(path)), _with_floats(settings or {}))
 
     def differences(self, other: TrainConfig) -> list[str]:
         """Return the dotted keys that would make another run of it; where it runs and what it shows does not count."""
