@@ -47,7 +47,8 @@ class Fusion:
     """The surface as signed distance in blocks of voxels.
 
     Blocks are named by their integer coordinates (x, y, z) in units of the block's edge, or by one int64 key
-    (``tiles.block_keys``). Weights count the frames that saw a voxel, at most ``max_weight``.
+    (``tiles.block_keys``). Weights count the frames that saw a voxel; ``carve`` cuts them to ``max_weight`` in blocks
+    that a frame looks through somewhere.
     """
 
     def __init__(self, config: FusionConfig) -> None:

@@ -175,8 +175,9 @@ class ObjectMap:
     @staticmethod
     def _sibling(seen: Seen, row: int, matched: dict[int, Track]) -> Track | None:
         """Return the object that a new mask is another part of: it goes on where that one's mask ends."""
-        view = {other: track.whole.of(track.view_from(seen.points.camera)) for other, track in matched.items()}
-        found = [r for r in matched if seen.goes_on(row, r) and view[r] < _KNOWN_WHOLE_S]
+        camera = seen.points.camera
+        parts = [(r, t) for r, t in matched.items() if seen.goes_on(row, r)]
+        found = [r for r, t in parts if t.whole.of(t.view_from(camera)) < _KNOWN_WHOLE_S]
         return matched[max(found, key=lambda r: int(seen.overlaps.sizes[r]))] if found else None
 
     def _recognise(
