@@ -16,6 +16,7 @@ import numpy as np
 
 from s3d_ros.config import AnchorsConfig
 from s3d_ros.correction import Correction
+from s3d_ros.geometry import millimetres
 from s3d_ros.state import State
 from s3d_ros.trail import distance
 from s3d_ros.types import F64, Frame, Instances, Intrinsics
@@ -87,7 +88,7 @@ def pack(frame: Frame, instances: Instances | None, ids: Mapping[int, int | None
     color = cv2.resize(frame.color[..., ::-1], (width, height), interpolation=cv2.INTER_AREA)
     # Whole pixels are left out, not averaged, so the first one stays the first.
     small = Intrinsics(width, height, k.fx / step, k.fy / step, k.cx / step, k.cy / step)
-    depth_mm = (depth * np.float32(_MM) + np.float32(0.5)).astype(np.uint16)
+    depth_mm = millimetres(depth)
     anchor = Anchor(
         index=frame.index,
         stamp_ns=frame.stamp_ns,

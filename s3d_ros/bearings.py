@@ -1,8 +1,8 @@
 """Objects too far for depth: known by the direction that they are seen in, until they come near enough.
 
 A depth camera sees some metres, a detector the whole room. What is beyond gets its ID all the same: it is followed by
-bearing, its place is where its bearings meet as the camera moves (the least squares of the rays, drawn to a distance
-that is just out of reach while they are parallel). Once it has depth it is an object like any other, of the same ID.
+bearing: as the camera moves, it is looked for where its last bearing leads, at any of the distances that are out of
+reach but in the room. Once it has depth it is an object like any other, of the same ID.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ _WITHIN, _SURE_RAD = 0.75, 0.02  # of a mask's radius, plus what masks wobble
 _LOST_RAD = 0.03  # ... plus what the place may be wrong by, once it was out of sight
 _RECENT_NS = 4_000_000_000
 _SIZES = 2.5  # radii of one thing differ by no more than this
-_PART = 1.2  # parts of one mask are about their radii apart
 _UNLIKE = 0.5  # a label that differs weighs as much as half the distance allowed
 
 
@@ -80,7 +79,7 @@ def by_bearing(lines: list[Sightline], tracks: Iterable[Track], camera: F64, now
     cost = np.full((len(lines), len(known)), np.inf)
     for j, track in enumerate(known):
         radius = _radius(track, camera)
-        recent = now_ns - track.last_seen_ns <= _RECENT_NS
+        recent = abs(now_ns - track.last_seen_ns) <= _RECENT_NS
         for i, line in enumerate(lines):
             larger, smaller = max(line.radius, radius), min(line.radius, radius)
             alike = track.was_called(line.label)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from s3d_ros.benchmarks.cli import app as benchmark_app
+from s3d_ros.cli_errors import Commands
 from s3d_ros.cli_support import (
-    complain,
     print_json,
     progress_bar,
     read_config,
@@ -21,54 +20,15 @@ from s3d_ros.cli_support import (
     read_topics,
     tell_answer,
     tell_run,
-    words_of,
 )
 from s3d_ros.train.cli import app as dataset_app
 from s3d_ros.train.cli import train
 from s3d_ros.train.small.cli import app as small_app
 
-if TYPE_CHECKING:
-    pass
-
-_FAILED_CHECK, _BAD_INPUT, _INTERRUPTED = 1, 2, 130
-
-
-class _Group(TyperGroup):
-    """Tells in one line what is wrong with the input. Anything else is a fault of the program and keeps its trace."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            complain("stopped")
-            sys.exit(_INTERRUPTED)
-        except BrokenPipeError:  # of `s3d ... | head`
-            sys.stderr.close()
-            sys.exit(_FAILED_CHECK)
-        except ModuleNotFoundError as error:
-            if not _is_of_ros(error.name or ""):
-                raise
-            complain(
-                f"this needs ROS 2, and Python does not find {error.name}: source /opt/ros/jazzy/setup.bash and "
-                "install/setup.bash of your workspace, or run `make setup` and use .venv/bin/s3d"
-            )
-        except OSError as error:
-            complain(words_of(error))
-        except ValueError as error:
-            if not type(error).__module__.startswith("s3d_ros."):
-                raise
-            complain(str(error))
-        sys.exit(_BAD_INPUT)
-
-
-def _is_of_ros(module: str) -> bool:
-    top = module.split(".")[0]
-    messages = ("s3d_ros.msg", "s3d_ros.srv", "s3d_ros.action")
-    return top in ("rclpy", "builtin_interfaces", "rcl_interfaces") or top.endswith("_msgs") or module in messages
-
+_FAILED_CHECK = 1
 
 app = typer.Typer(
-    cls=_Group,
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,

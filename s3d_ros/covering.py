@@ -23,7 +23,7 @@ def bonus(seen: Seen, tracks: Tracks) -> F64:
     mine, theirs = np.array(seen.labels, object), np.array([t.label for t in seen.tracks], object)
     out = _LABEL_BONUS * ((mine[:, None] == theirs[None]) & (mine[:, None] != "")).astype(np.float64)
     of_object, of_instance = seen.overlaps.of_object, seen.overlaps.of_instance
-    just = np.array([seen.points.stamp_ns - t.last_seen_ns <= _JUST_NS for t in seen.tracks], bool)
+    just = np.array([abs(seen.points.stamp_ns - t.last_seen_ns) <= _JUST_NS for t in seen.tracks], bool)
     held = (of_object >= _HELD_SHARE) | (of_instance >= _PART_SHARE)
     held &= seen.overlaps.counts >= _LEAST_POINTS
     for row in np.flatnonzero(held.sum(axis=1) > 1).tolist():

@@ -96,13 +96,13 @@ class Pairs:
 
     def forget(self, slot: int) -> None:
         """An object is no more."""
-        for other in self._parted(slot):
+        for other in self._forget_partners(slot):
             for d in (self._together, self._apart):
                 d.pop(_key(slot, other), None)
 
     def inherit(self, heir: int, gone: int) -> None:
         """What was seen of one object counts for the one that it turned out to be."""
-        for other in self._parted(gone):
+        for other in self._forget_partners(gone):
             for d in (self._together, self._apart):
                 found = d.pop(_key(gone, other), None)
                 if found is not None and other != heir:
@@ -116,8 +116,8 @@ class Pairs:
             self._partners.setdefault(b, set()).add(a)
         return found
 
-    def _parted(self, slot: int) -> list[int]:
-        """Return all that there are pairs with; none knows of it any longer."""
+    def _forget_partners(self, slot: int) -> list[int]:
+        """Return all that an object has pairs with; none knows of it any longer."""
         others = sorted(self._partners.pop(slot, ()))
         for other in others:
             self._partners.get(other, set()).discard(slot)

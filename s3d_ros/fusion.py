@@ -7,6 +7,7 @@ mapped and then removed would stay for ever: ``carve`` visits the allocated bloc
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 import open3d as o3d
@@ -14,7 +15,7 @@ import open3d.core as o3c
 
 from s3d_ros.blocks import Blocks
 from s3d_ros.config import FusionConfig
-from s3d_ros.geometry import invert
+from s3d_ros.geometry import invert, millimetres
 from s3d_ros.state import State, joined, put, taken
 from s3d_ros.tiles import TileIndex, block_keys
 from s3d_ros.types import F32, I32, I64, U8, Bools, Frame
@@ -33,6 +34,7 @@ _REMEMBERED = ("_last_ns", "_turn")
 _FREE = 0.99
 # A block in which after so long no voxel near a surface was seen as often as surface must be: noise of depth
 _DOUBTFUL_S = 30.0
+_DOUBTED_AT_ONCE = 4096  # blocks, so that no frame waits for all of a map that was loaded
 
 # Where a block is probed for being seen through, in units of its edge: its corners and its middle.
 _PROBES = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)] + [[0.5] * 3], np.float32)
@@ -45,7 +47,8 @@ class Fusion:
     """The surface as signed distance in blocks of voxels.
 
     Blocks are named by their integer coordinates (x, y, z) in units of the block's edge, or by one int64 key
-    (``tiles.block_keys``). Weights count the frames that saw a voxel, at most ``max_weight``.
+    (``tiles.block_keys``). Weights count the frames that saw a voxel; ``carve`` cuts them to ``max_weight`` in blocks
+    that a frame looks through somewhere.
     """
 
     def __init__(self, config: FusionConfig) -> None:
@@ -81,7 +84,7 @@ class Fusion:
 
     def integrate(self, frame: Frame) -> None:
         """Fuse one frame. Frames without any valid depth change nothing."""
-        depth_mm = (frame.depth_m * DEPTH_SCALE + 0.5).astype(np.uint16)
+        depth_mm = millimetres(frame.depth_m)
         if not depth_mm.any():
             return
         depth = o3d.t.geometry.Image(o3c.Tensor.from_numpy(depth_mm)).to(self._device)
@@ -182,7 +185,7 @@ class Fusion:
         emptied, self._emptied = sorted(self._emptied), set()
         self._let_go(emptied, 0.0)
         now_ns, old = self._last_ns or 0, []
-        for key, opened_ns in self._opened_ns.items():
+        for key, opened_ns in islice(self._opened_ns.items(), _DOUBTED_AT_ONCE):
             if abs(now_ns - opened_ns) < _DOUBTFUL_S * 1e9:  # a clock may go back
                 break
             old.append(key)

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial.transform import Rotation, Slerp
 
-from s3d_ros.types import F32, F64, Intrinsics, OrientedBox
+from s3d_ros.types import F32, F64, U16, Intrinsics, OrientedBox
 
 # A rotation off by more than this is no rotation that was rounded, but something else.
 ROTATION_TOLERANCE = 2e-2
+_MOST_MM = 1 << 16
 
 
 class PoseError(ValueError):
@@ -78,6 +79,12 @@ def interpolate(T_a: F64, T_b: F64, fraction: float) -> F64:
     T[:3, :3] = Slerp([0, 1], Rotation.from_matrix([T_a[:3, :3], T_b[:3, :3]]))(fraction).as_matrix()
     T[:3, 3] = (1 - fraction) * T_a[:3, 3] + fraction * T_b[:3, 3]
     return T
+
+
+def millimetres(depth_m: F32) -> U16:
+    """Return depth in whole millimetres; what is too far for 16 bit, above 65.5 m, is 0: unknown."""
+    known = depth_m * np.float32(1000) + np.float32(0.5)
+    return np.where(known < _MOST_MM, known, np.float32(0)).astype(np.uint16)
 
 
 def backproject(depth_m: F32, intrinsics: Intrinsics) -> F32:

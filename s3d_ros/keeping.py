@@ -58,8 +58,8 @@ def restore(pipeline: Pipeline, state: State, rest: Callable[[], None], draw: bo
     for name, last_ns in state["due_ns"].items():
         getattr(pipeline.clocks, name).last_ns = last_ns
     pipeline.fusion.restore(state["fusion"], rest)
-    pipeline.objects.restore(state["objects"])
     pipeline.objects.up = up
+    pipeline.objects.restore(state["objects"])
     pipeline.views.restore(state["views"])
     pipeline.bev.restore(state["bev"], up)
     if draw:

@@ -56,7 +56,7 @@ class ObjectMap:
 
     def reset(self) -> None:
         """Forget everything. IDs start anew."""
-        self.tracks = Tracks(self.config.voxel_size_m)
+        self.tracks = Tracks(self.config.voxel_size_m, self.up)
         self._accumulating = Periodic(_ACCUMULATE_S)
         self.movements = Movements(self.config.gone_memory_s)
         self._transient = labels_of(self.config.transient_labels)
@@ -88,8 +88,7 @@ class ObjectMap:
     def set_up(self, up: F64) -> None:
         """Fit all boxes anew along another direction of up (3,)."""
         self.up = up
-        for track in self.tracks:
-            track.box_is_old = True
+        self.tracks.set_up(up)
 
     def observe(self, frame: Frame, points: LiftedPoints, instances: Instances) -> dict[int, int | None]:
         """Match, update and create objects; return instance number -> object ID, None while tentative."""
@@ -176,8 +175,9 @@ class ObjectMap:
     @staticmethod
     def _sibling(seen: Seen, row: int, matched: dict[int, Track]) -> Track | None:
         """Return the object that a new mask is another part of: it goes on where that one's mask ends."""
-        view = {other: track.whole.of(track.view_from(seen.points.camera)) for other, track in matched.items()}
-        found = [r for r in matched if seen.goes_on(row, r) and view[r] < _KNOWN_WHOLE_S]
+        camera = seen.points.camera
+        parts = [(r, t) for r, t in matched.items() if seen.goes_on(row, r)]
+        found = [r for r, t in parts if t.whole.of(t.view_from(camera)) < _KNOWN_WHOLE_S]
         return matched[max(found, key=lambda r: int(seen.overlaps.sizes[r]))] if found else None
 
     def _recognise(
@@ -234,9 +234,11 @@ class ObjectMap:
     def _look_at_flat(self, frame: Frame, matched: dict[int, Track]) -> None:
         """Let go of flat things whose place looks different now."""
         since_s = (frame.stamp_ns - self._looked_ns) / 1e9
-        if since_s < _FLAT_PERIOD_S:
+        if 0 <= since_s < _FLAT_PERIOD_S:
             return
         self._looked_ns = frame.stamp_ns
+        if since_s < 0:  # the clock went back: a bag that loops
+            since_s = _FLAT_PERIOD_S
         for track in unlike(frame, matched.values(), self.tracks, self.up, min(since_s, 2 * _FLAT_PERIOD_S)):
             self.tracks.drop(track)
             self._tell_gone(track, frame.stamp_ns)
@@ -303,20 +305,24 @@ class ObjectMap:
     def refresh(self, now_ns: int, everything: bool = False) -> tuple[tuple[SceneObject, ...], tuple[int, ...]]:
         """Fit the boxes of changed objects anew, drop stale tentative ones; return (changed, removed IDs).
 
-        What is gone is among both: once, with its state.
+        What is gone is among both: once, with its state. What turned out to be elsewhere at once was never gone.
         """
         stale_ns = int(self.config.tentative_s * 1e9)
         for track in self.tracks.unsure():
             stale = abs(now_ns - track.last_seen_ns) > (stale_ns if track.bearing is None else _FAR_STALE * stale_ns)
             if stale:
                 self.tracks.drop(track)
-        due = self._due(now_ns, everything)
-        for track in due if everything else due[:_BOXES_AT_ONCE]:
-            self._fit(track, now_ns)
+        if everything:
+            while due := self._due(now_ns, everything):  # again: what was merged on the way is due once more
+                for track in due:
+                    self._fit(track, now_ns)
+        else:
+            for track in self._due(now_ns, everything)[:_BOXES_AT_ONCE]:
+                self._fit(track, now_ns)
         self.movements.step(self.tracks, now_ns)
         self.tracks.voxels.give_back()
         changed, removed = self.tracks.take_news()
-        gone, self._gone = self._gone, []
+        gone, self._gone = [o for o in self._gone if o.id in removed], []
         return (*(t.snapshot() for t in changed), *gone), tuple(removed)
 
     def fit_one(self, now_ns: int) -> bool:

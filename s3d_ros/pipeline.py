@@ -286,7 +286,11 @@ class Pipeline:
         self.newest = frame
         scene = None
         for _ in range(int(np.clip(round(passed_ns / _STEP_NS), 1, _MOST_STEPS))):
-            scene = next(self._chores) or scene
+            try:
+                scene = next(self._chores) or scene
+            except Exception:  # which ends a generator: the next frame begins a new round
+                self._chores = self._work(weakref.proxy(self))
+                raise
         return scene
 
     @staticmethod

@@ -106,6 +106,6 @@ class Refusion:
         """From here on the objects are those of the memory."""
         self._remembers = True
         if self._memory is not None:
-            self.pipeline.objects.restore(self._memory.objects)
             self.pipeline.objects.up = self.pipeline.up
+            self.pipeline.objects.restore(self._memory.objects)
         self.pipeline.objects.tracks.count_from(FIRST_NEW_ID)

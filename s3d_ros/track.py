@@ -89,6 +89,7 @@ class Track:
         self.box_ns = 0
         self.old_boxes: set[int] = set()  # where its slot is noted when its box is old: see Tracks
         self._box_is_old = True
+        self.level: F64 = np.eye(3)[:2]  # rows: two directions across up, by which views are told apart: see Tracks
         self.looks: F64 = np.zeros(BINS)  # its colours (looks.py)
         self.unlike = ByView()  # how long its place showed other colours
         self.stature: Stature | None = None  # what it was before its place began to be seen empty
@@ -159,10 +160,10 @@ class Track:
         return min(max((stamp_ns - self.last_sight_ns) / 1e9, _SHORTEST_STEP_S), _LONGEST_STEP_S)
 
     def view_from(self, camera: F64) -> int:
-        """Return from which of VIEWS directions a camera (3,) sees it."""
+        """Return from which of VIEWS directions, round about, a camera (3,) sees it."""
         if self.box is None:
             return 0
-        x, y, _ = (camera - self.box.center).tolist()
+        x, y = (self.level @ (camera - self.box.center)).tolist()
         return int((math.atan2(y, x) / (2 * math.pi) + 0.5) * VIEWS) % VIEWS
 
     def was_called(self, label: str) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from s3d_ros.evidence import Pairs
+from s3d_ros.geometry import level_rotation
 from s3d_ros.places import Places
 from s3d_ros.state import State, put, taken
 from s3d_ros.track import Bearing, Track
@@ -19,7 +21,7 @@ _REMEMBERED = ("_next_slot", "_next_id")
 class Tracks:
     """The objects of a map. ``merged``: retired public ID -> the ID that stands for it, for ever."""
 
-    def __init__(self, voxel_m: float) -> None:
+    def __init__(self, voxel_m: float, up: ArrayLike = (0, 0, 1)) -> None:
         self.voxels = OwnedVoxels(voxel_m)
         self.pairs = Pairs()
         self.merged: dict[int, int] = {}
@@ -31,6 +33,7 @@ class Tracks:
         self._next_id = 1
         self._changed: set[int] = set()
         self._removed: list[int] = []
+        self.set_up(up)
 
     def __iter__(self) -> Iterator[Track]:
         return iter(list(self._by_slot.values()))
@@ -50,6 +53,12 @@ class Tracks:
         self._next_slot += 1
         self._take_in(track)
         return track
+
+    def set_up(self, up: ArrayLike) -> None:
+        """Have views told apart round about another direction of up (3,), and all boxes fitted anew."""
+        self._level = level_rotation(up)[:2]
+        for track in self:
+            track.level, track.box_is_old = self._level, True
 
     def of(self, slots: Iterable[int], without: Collection[Track] = ()) -> list[Track]:
         """Return the objects of these slots, as ``places`` gives them, less some."""
@@ -79,7 +88,7 @@ class Tracks:
 
     def _take_in(self, track: Track) -> None:
         self._by_slot[track.slot] = track
-        track.old_boxes = self._old_boxes
+        track.level, track.old_boxes = self._level, self._old_boxes
         track.box_is_old = track.box_is_old  # noted
         if track.is_unsure:
             self._unsure.add(track.slot)
@@ -121,7 +130,7 @@ class Tracks:
         gone.id, track.id, track.state = new, old, state
         track.absorb(gone, np.zeros(0, np.int64))
         self.merged = {a: old if b == new else b for a, b in self.merged.items()} | {new: old}
-        self._removed.append(new)
+        self._removed = [*(i for i in self._removed if i != old), new]  # it may have been dropped just now
         self._changed.add(track.slot)
 
     def hide(self, track: Track) -> None:

@@ -69,7 +69,7 @@ def unlike(frame: Frame, matched: Collection[Track], tracks: Tracks, up: F64, st
     far_m = float(frame.depth_m.max(initial=0.0)) + _FLAT_M
     near = tracks.of(tracks.places.in_view(invert(frame.T_map_camera), frame.intrinsics, far_m), without=matched)
     flat = [t for t in near if t.public and _lies_flat(t, up)]
-    flat = [t for t in flat if (frame.stamp_ns - t.last_sight_ns) / 1e9 > _UNSEEN_S]
+    flat = [t for t in flat if abs(frame.stamp_ns - t.last_sight_ns) / 1e9 > _UNSEEN_S]
     if not flat:
         return []
     points = [sample(t, tracks.voxels) for t in flat]
@@ -107,5 +107,5 @@ def _is_gone(track: Track, left: int, there: int, now_ns: int) -> bool:
     was = track.stature.voxels
     if left < max(_GONE_SHARE * was, 1):
         return True
-    unseen_s = (now_ns - track.last_sight_ns) / 1e9
+    unseen_s = abs(now_ns - track.last_sight_ns) / 1e9
     return left < (1 - _MOST_SHARE) * was and unseen_s > _UNSEEN_S and there < max(_THERE_SHARE * was, 1)

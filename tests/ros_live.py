@@ -29,7 +29,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from s3d_ros.geometry import quaternion
 from s3d_ros.msg import Instances as InstancesMsg
-from s3d_ros.ros import conversions
+from s3d_ros.ros import conversions, pictures
 from s3d_ros.ros.qos import CAMERA
 from s3d_ros.ros.running import use_large_messages
 from s3d_ros.types import Frame, Instances
@@ -156,12 +156,12 @@ class Camera(Spinning):
         pose = PoseStamped(header=conversions.header_msg(stamp, "map"), pose=conversions.pose_msg(frame.T_map_camera))
         out = {
             "pose": pose,
-            "info": conversions.camera_info_msg(frame.intrinsics, header),
-            "color": conversions.image_msg(frame.color, header),
-            "depth": conversions.image_msg((frame.depth_m * 1000).astype(np.uint16), header, "16UC1"),
+            "info": pictures.camera_info_msg(frame.intrinsics, header),
+            "color": pictures.image_msg(frame.color, header),
+            "depth": pictures.image_msg((frame.depth_m * 1000).astype(np.uint16), header, "16UC1"),
         }
         if instances is not None:
-            out["instances"] = conversions.instances_msg(instances, header)
+            out["instances"] = pictures.instances_msg(instances, header)
         return out
 
     def send(self, messages: dict[str, Any], pause_s: float = 0.05) -> None:

@@ -193,6 +193,7 @@ def test_another_name_is_no_reason_to_lose_what_was_just_seen_by_bearing():
     off = (0.38, 0, 7)
     assert by_bearing([line(3, off, "stool")], [track], np.zeros(3), 1_000_000_000) == {3: track}
     assert by_bearing([line(3, off, "stool")], [track], np.zeros(3), 20_000_000_000) == {}
+    assert by_bearing([line(3, off, "stool")], [track], np.zeros(3), -20_000_000_000) == {}  # the clock went back
     assert by_bearing([line(3, off, "chair")], [track], np.zeros(3), 20_000_000_000) == {3: track}
 
 

@@ -69,3 +69,11 @@ def test_who_had_the_merged_mask_just_before_keeps_it_where_both_are_about_as_la
     second.last_seen_ns = _NOW_NS - 100_000_000
     assert _owner(tracks, "cup", [53, 47]) == 1
     assert _owner(tracks, "cup", [80, 20]) == 0
+
+
+def test_what_was_seen_before_the_clock_went_back_was_not_seen_just_now() -> None:
+    tracks = _known("cup", "sofa")
+    first, second = tracks
+    tracks.pairs.apart(first.slot, second.slot).add(0, 1.0)
+    second.last_seen_ns = _NOW_NS + 60_000_000_000
+    assert _owner(tracks, "cup", [53, 47]) == 0

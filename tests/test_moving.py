@@ -130,6 +130,17 @@ def test_a_flat_thing_is_gone_when_its_place_shows_other_colours_from_several_si
     assert not named(scene, "mat") and film.told(ObjectState.GONE) == [thing.id]
 
 
+def test_a_flat_thing_is_missed_though_the_clock_went_back():
+    mat, colors = ((0.7, 3.2, 0.7), (1.1, 3.5, 0.72)), {"mat2": RED, "table1": (150, 150, 150)}
+    around = [look_at((0.5 + 0.04 * k, 2.1 - 0.01 * k, 1.5), (0.9, 3.35, 0.7)) for k in range(50)]
+    film = Film()
+    film.wait(1000.0)
+    (thing,) = named(film.show({"table1": TABLE, "mat2": mat}, around, colors), "mat")
+    film.wait(-900.0)  # a bag that begins anew
+    scene = film.show({"table1": TABLE}, around, colors)
+    assert not named(scene, "mat") and film.told(ObjectState.GONE) == [thing.id]
+
+
 @pytest.mark.parametrize("order", ["empty first", "found first"])
 def test_a_moved_thing_keeps_its_id(order):
     film = Film()
@@ -146,6 +157,11 @@ def test_a_moved_thing_keeps_its_id(order):
     later = film.show(now, AT_NEW)  # it stays so, and is not gone again
     assert [o.id for o in named(later, "chair")] == [chair.id]
     assert named(later, "chair")[0].state is ObjectState.MOVED
+    for result in film.results:  # nobody is told in one breath that it is there and that it is gone
+        here = {o.id for o in result.changed if o.state is not ObjectState.GONE}
+        away = {o.id for o in result.changed if o.state is ObjectState.GONE}
+        assert not here & {*away, *result.removed}
+        assert away <= set(result.removed)
 
 
 @pytest.mark.parametrize("change", ["label", "colour", "size"])

@@ -200,3 +200,16 @@ def test_the_scene_keeps_up_at_any_frame_rate_and_its_work_is_spread_over_frames
     stamps = [stamp for stamp, _ in seen]
     assert max(np.diff([0, *stamps])) <= 2.5e9
     assert seen[-1][1].bev is not None and seen[-1][1].objects
+
+
+def test_a_fault_while_the_map_is_drawn_does_not_end_the_drawing(monkeypatch):
+    pipeline, world = Pipeline(Config()), BoxWorld(room(**THINGS))
+    frames = [world.frame(T, k) for k, T in enumerate(circle(40))]
+    with monkeypatch.context() as broken:
+        broken.setattr(pipeline.surface, "step", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            for both in frames[:15]:
+                pipeline.process(*both)
+    results = [pipeline.process(*both) for both in frames[15:]]
+    assert any(r.scene is not None and r.scene.bev is not None for r in results)
+    assert len(pipeline.cloud()[0]) > 1000

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from synthetic import FULL, look_at
 
-from s3d_ros.geometry import invert
+from s3d_ros.config import Config
+from s3d_ros.evidence import VIEWS
+from s3d_ros.geometry import invert, level_rotation
+from s3d_ros.objects import ObjectMap
 from s3d_ros.places import Places
 from s3d_ros.rematch import project
 from s3d_ros.tracks import Tracks
@@ -98,3 +101,35 @@ def test_what_has_no_id_and_whose_box_is_old_is_known_without_asking_all():
     assert tracks.unsure() == [a, b, c] and tracks.with_old_box() == [c]
     tracks.drop(c)
     assert tracks.unsure() == [a, b] and tracks.with_old_box() == []
+
+
+@pytest.mark.parametrize("up", [(0.0, 0.0, 1.0), (0.0, -1.0, 0.0), (0.6, 0.8, 0.0)])
+def test_a_thing_is_seen_from_all_sides_round_about_whatever_is_up(up):
+    R = level_rotation(up)
+    angles = np.deg2rad(np.arange(15, 360, 360 / VIEWS))
+    cameras = np.stack([3 * np.cos(angles), 3 * np.sin(angles), np.full(VIEWS, 0.7)], axis=1) @ R
+    objects = ObjectMap(Config().objects, np.array([0.0, 0.0, 1.0]))
+    track = objects.tracks.new(0)
+    track.box = OrientedBox(np.zeros(3), np.ones(3), np.eye(3))
+    objects.set_up(np.array(up))
+    again = ObjectMap(Config().objects, np.array(up))
+    again.restore(objects.state())
+    for one in (*objects.tracks, *again.tracks, Tracks(0.03, up).new(0)):
+        one.box = track.box
+        assert len({one.view_from(camera) for camera in cameras}) == VIEWS
+
+
+def test_two_parts_that_become_one_in_the_last_step_have_one_box():
+    objects = ObjectMap(Config().objects, np.array([0.0, 0.0, 1.0]))
+    v, u = (m.ravel().astype(np.float32) * 0.01 + 0.005 for m in np.mgrid[0:30, 0:100])
+    plate = np.stack([u, v, np.zeros_like(u)], axis=1)  # 1 m wide
+    parts = [objects.tracks.new(0) for _ in range(2)]
+    for track, mine in zip(parts, (u < 0.51, u >= 0.51), strict=True):
+        track.label = "table"
+        voxels, _ = objects.tracks.voxels.claim(plate[mine], np.full(mine.sum(), track.slot, np.int32))
+        track.add_voxels(voxels)
+        objects.tracks.confirm(track)
+    objects.refresh(5_000_000_000, everything=True)
+    (table,) = objects.snapshot()
+    assert table.id == 1 and table.aliases == (2,)
+    assert table.box.size.max() == pytest.approx(1.0, abs=0.05)

@@ -14,7 +14,8 @@ from prompt_scene import building, room, view
 from s3d_ros.chat import ChatError, ChatImage
 from s3d_ros.keys import ConfigError
 from s3d_ros.markers import place_on_bev, plate_size
-from s3d_ros.prompt.build import Budget, Prompter, description
+from s3d_ros.prompt.asked import description
+from s3d_ros.prompt.build import Budget, Prompter
 from s3d_ros.prompt.config import PromptConfig
 from s3d_ros.prompt.frames import least_telling_first, readable
 from s3d_ros.prompt.numbers import Numbers, token

@@ -11,7 +11,7 @@ from sensor_msgs.msg import Image
 
 from s3d_ros.geometry import PoseError, level_rotation
 from s3d_ros.messages import camera_of, image_of, instances_of
-from s3d_ros.ros import conversions
+from s3d_ros.ros import conversions, pictures
 from s3d_ros.types import (
     Bev,
     Instances,
@@ -97,8 +97,8 @@ def test_no_pose_is_told_as_none() -> None:
 @pytest.mark.parametrize("up", [(0, 0, 1), (-0.01, -0.89, -0.46), (1, 0, 0)])
 def test_the_view_from_above_round_trips(up: tuple[float, float, float]) -> None:
     bev = make_bev(tuple(np.array(up) / np.linalg.norm(up)))
-    info = conversions.bev_info_msg(bev, HEADER, 1, 2)
-    back = conversions.bev_of(info, conversions.image_msg(bev.color, HEADER), conversions.grid_msg(bev, HEADER))
+    info = pictures.bev_info_msg(bev, HEADER, 1, 2)
+    back = pictures.bev_of(info, pictures.image_msg(bev.color, HEADER), pictures.grid_msg(bev, HEADER))
     np.testing.assert_array_equal(back.color, bev.color)
     np.testing.assert_array_equal(back.occupancy, bev.occupancy)
     points = np.random.default_rng(0).normal(size=(20, 3))
@@ -109,11 +109,11 @@ def test_the_view_from_above_round_trips(up: tuple[float, float, float]) -> None
 
 def test_parts_of_different_views_are_not_put_together() -> None:
     bev = make_bev()
-    info, grid = conversions.bev_info_msg(bev, HEADER, 1, 2), conversions.grid_msg(bev, HEADER)
+    info, grid = pictures.bev_info_msg(bev, HEADER, 1, 2), pictures.grid_msg(bev, HEADER)
     with pytest.raises(ValueError, match="differ"):
-        conversions.bev_of(info, conversions.image_msg(bev.color, conversions.header_msg(1, "map")), grid)
+        pictures.bev_of(info, pictures.image_msg(bev.color, conversions.header_msg(1, "map")), grid)
     with pytest.raises(ValueError, match="differ"):
-        conversions.bev_of(info, conversions.image_msg(bev.color[1:], HEADER), grid)
+        pictures.bev_of(info, pictures.image_msg(bev.color[1:], HEADER), grid)
 
 
 @pytest.mark.parametrize("up", [(0, 0, 1), (-0.01, -0.89, -0.46)])
@@ -122,7 +122,7 @@ def test_a_grid_cell_lies_in_the_map_where_ros_says(up: tuple[float, float, floa
     bev.occupancy[:] = 0
     row, column = 5, 50
     bev.occupancy[row, column] = 100
-    grid = conversions.grid_msg(bev, HEADER)
+    grid = pictures.grid_msg(bev, HEADER)
     (cell,) = np.flatnonzero(np.array(grid.data) == 100)
     y, x = divmod(int(cell), grid.info.width)
     local = np.array([(x + 0.5) * grid.info.resolution, (y + 0.5) * grid.info.resolution, 0, 1])
@@ -134,23 +134,23 @@ def test_a_grid_cell_lies_in_the_map_where_ros_says(up: tuple[float, float, floa
 @pytest.mark.parametrize(("dtype", "encoding"), [(np.uint16, "16UC1"), (np.float32, "32FC1"), (np.uint16, "mono16")])
 def test_images_are_read_back_by_the_reader_of_inputs(dtype: type, encoding: str) -> None:
     image = np.random.default_rng(1).integers(0, 9999, (7, 5)).astype(dtype)
-    msg = conversions.image_msg(image, HEADER, encoding)
+    msg = pictures.image_msg(image, HEADER, encoding)
     assert len(msg.data) == msg.step * msg.height
     np.testing.assert_array_equal(image_of(msg), image)
 
 
 def test_colour_and_camera_are_read_back_by_the_reader_of_inputs() -> None:
     image = np.random.default_rng(1).integers(0, 255, (7, 5, 3)).astype(np.uint8)
-    np.testing.assert_array_equal(image_of(conversions.image_msg(image[:, ::1], HEADER)), image)
+    np.testing.assert_array_equal(image_of(pictures.image_msg(image[:, ::1], HEADER)), image)
     k = Intrinsics(640, 480, 525.5, 526.5, 319.25, 239.75)
-    assert camera_of(conversions.camera_info_msg(k, HEADER)).intrinsics == k
+    assert camera_of(pictures.camera_info_msg(k, HEADER)).intrinsics == k
 
 
 def test_instances_are_read_back_by_the_reader_of_inputs() -> None:
     image = np.zeros((6, 8), np.uint16)
     image[1:3], image[4:] = 300, 65535
     found = Instances(5_000_000_007, image, (300, 65535), ("cup", ""), (0.5, 1.0))
-    back = instances_of(conversions.instances_msg(found, HEADER))
+    back = instances_of(pictures.instances_msg(found, HEADER))
     np.testing.assert_array_equal(back.image, image)
     assert (back.stamp_ns, back.numbers, back.labels, back.scores) == (
         5_000_000_007,
@@ -164,7 +164,7 @@ def test_view_frames_round_trip() -> None:
     T = np.eye(4)
     T[:3, 3] = 1, 2, 3
     view = ViewFrame(3, 2, 77, b"\xff\xd8jpeg", Intrinsics(640, 480, 5, 6, 7, 8), T, (Marker(4, 1.5, 2.5),))
-    back = conversions.view_of(conversions.view_msg(view, "map", 1, 2))
+    back = pictures.view_of(pictures.view_msg(view, "map", 1, 2))
     np.testing.assert_array_equal(back.T_map_camera, T)
     assert (back.id, back.revision, back.stamp_ns, back.jpeg) == (3, 2, 77, view.jpeg)
     assert (back.intrinsics, back.markers) == (view.intrinsics, view.markers)
@@ -172,7 +172,7 @@ def test_view_frames_round_trip() -> None:
 
 def test_the_cloud_is_packed_as_rviz_reads_it() -> None:
     points = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
-    msg = conversions.cloud_msg(points, np.array([[255, 128, 1], [0, 0, 9]], np.uint8), HEADER)
+    msg = pictures.cloud_msg(points, np.array([[255, 128, 1], [0, 0, 9]], np.uint8), HEADER)
     assert [(f.name, f.offset) for f in msg.fields] == [("x", 0), ("y", 4), ("z", 8), ("rgb", 12)]
     assert (msg.width, msg.height, msg.row_step, len(msg.data)) == (2, 1, 32, 32)
     packed = np.frombuffer(msg.data, np.float32).reshape(2, 4)
@@ -183,9 +183,9 @@ def test_the_cloud_is_packed_as_rviz_reads_it() -> None:
 def test_big_arrays_travel_as_buffers() -> None:
     """A list would take a hundred times as long to publish."""
     for data in (
-        conversions.image_msg(np.zeros((4, 4, 3), np.uint8), HEADER).data,
-        conversions.grid_msg(make_bev(), HEADER).data,
-        conversions.cloud_msg(np.zeros((3, 3), np.float32), np.zeros((3, 3), np.uint8), HEADER).data,
+        pictures.image_msg(np.zeros((4, 4, 3), np.uint8), HEADER).data,
+        pictures.grid_msg(make_bev(), HEADER).data,
+        pictures.cloud_msg(np.zeros((3, 3), np.float32), np.zeros((3, 3), np.uint8), HEADER).data,
         conversions.object_msgs([make_object()])[0].aliases,
     ):
         assert type(data).__name__ == "array"
@@ -198,7 +198,7 @@ def test_big_endian_images_are_told_apart() -> None:
 
 def test_bev_ceiling_may_be_infinite() -> None:
     bev = make_bev()
-    info = conversions.bev_info_msg(Bev(**{**bev.__dict__, "ceiling_cut_m": math.inf}), HEADER, 1, 2)
+    info = pictures.bev_info_msg(Bev(**{**bev.__dict__, "ceiling_cut_m": math.inf}), HEADER, 1, 2)
     assert math.isinf(info.ceiling_cut_m)
 
 

@@ -16,7 +16,7 @@ from ros_live import NodeProcess, Spinning, wait_for
 
 from s3d_ros.messages import MessageError, instances_of
 from s3d_ros.msg import Instances as InstancesMsg
-from s3d_ros.ros import conversions, qos
+from s3d_ros.ros import conversions, pictures, qos
 from s3d_ros.ros.detections import instances_of_boxes, instances_of_outlines
 
 CONVERTER = "s3d_ros.ros.detections_converter"
@@ -71,13 +71,13 @@ def test_boxes_take_their_masks_from_the_image(encoding: str) -> None:
     image = np.zeros((4, 6), np.uint8 if encoding == "mono8" else np.uint16)
     image[0], image[2] = 1, 3
     msg = SimpleNamespace(header=HEADER, detections=[box("cup"), box("unseen"), box("1", 2.0)])
-    found = instances_of_boxes(msg, conversions.image_msg(image, HEADER, encoding), ("zero", "one"))
+    found = instances_of_boxes(msg, pictures.image_msg(image, HEADER, encoding), ("zero", "one"))
     assert (found.numbers, found.labels, found.scores) == ((1, 3), ("cup", "one"), (0.5, 1.0))
     np.testing.assert_array_equal(found.image, image)
-    assert instances_of_boxes(msg, conversions.image_msg(image, HEADER, encoding)).labels == ("cup", "")
+    assert instances_of_boxes(msg, pictures.image_msg(image, HEADER, encoding)).labels == ("cup", "")
     with pytest.raises(MessageError, match="number 3, but there are 1 detections"):
         instances_of_boxes(
-            SimpleNamespace(header=HEADER, detections=[box("cup")]), conversions.image_msg(image, HEADER, encoding)
+            SimpleNamespace(header=HEADER, detections=[box("cup")]), pictures.image_msg(image, HEADER, encoding)
         )
 
 
@@ -127,7 +127,7 @@ import sys, time
 import rclpy, numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import Image
-from s3d_ros.ros import conversions
+from s3d_ros.ros import conversions, pictures
 rclpy.init()
 node = Node("detector", namespace=sys.argv[1])
 header = conversions.header_msg(7_000_000_009, "camera")
@@ -147,7 +147,7 @@ else:
 detections = node.create_publisher(Array, "detections", 10)
 for _ in range(300):
     if masks is not None:
-        masks.publish(conversions.image_msg(image, header, "mono8"))
+        masks.publish(pictures.image_msg(image, header, "mono8"))
     detections.publish(array)
     time.sleep(0.1)
 """

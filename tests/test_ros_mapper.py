@@ -21,7 +21,7 @@ from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
 from s3d_ros.geometry import invert
-from s3d_ros.ros import conversions, qos
+from s3d_ros.ros import conversions, pictures, qos
 from s3d_ros.ros.client import SceneClient
 from s3d_ros.types import Frame, Instances, Scene
 
@@ -137,7 +137,7 @@ def test_every_frame_is_published(rig: Rig) -> None:
 def spoil_nan(k: int, messages: dict) -> None:
     depth = np.full((SMALL.height, SMALL.width), 1.5, np.float32)
     depth[: SMALL.height // 2] = (np.nan, np.inf)[k % 2]
-    messages["depth"] = conversions.image_msg(depth, messages["depth"].header, "32FC1")
+    messages["depth"] = pictures.image_msg(depth, messages["depth"].header, "32FC1")
 
 
 def spoil_encoding(k: int, messages: dict) -> None:
@@ -172,9 +172,7 @@ def spoil_instances(k: int, messages: dict) -> None:
 
 
 def spoil_instances_size(k: int, messages: dict) -> None:
-    messages["instances"].image = conversions.image_msg(
-        np.ones((99, 11), np.uint16), messages["color"].header, "mono16"
-    )
+    messages["instances"].image = pictures.image_msg(np.ones((99, 11), np.uint16), messages["color"].header, "mono16")
 
 
 @pytest.mark.parametrize(

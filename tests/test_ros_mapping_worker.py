@@ -14,7 +14,7 @@ from s3d_ros.config import FramesConfig, SegmentConfig
 from s3d_ros.frames import FrameAssembler
 from s3d_ros.messages import Role
 from s3d_ros.pipeline import FrameResult
-from s3d_ros.ros import conversions, mapping_worker
+from s3d_ros.ros import conversions, mapping_worker, pictures
 from s3d_ros.ros.mapping_worker import MappingWorker
 from s3d_ros.ros.segment_process import SegmentProcess
 from s3d_ros.ros.status import Status
@@ -99,10 +99,10 @@ def feed(worker: MappingWorker, index: int, *, depth: bool = True) -> None:
     pose = SimpleNamespace(header=conversions.header_msg((index + 1) * 100_000_000, "map"))
     pose.pose = conversions.pose_msg(np.eye(4))
     worker.feed(Role.POSE, pose)
-    worker.feed(Role.CAMERA_INFO, conversions.camera_info_msg(K, header))
-    worker.feed(Role.COLOR, conversions.image_msg(np.zeros((6, 8, 3), np.uint8), header))
+    worker.feed(Role.CAMERA_INFO, pictures.camera_info_msg(K, header))
+    worker.feed(Role.COLOR, pictures.image_msg(np.zeros((6, 8, 3), np.uint8), header))
     if depth:
-        worker.feed(Role.DEPTH, conversions.image_msg(np.full((6, 8), 1000, np.uint16), header, "16UC1"))
+        worker.feed(Role.DEPTH, pictures.image_msg(np.full((6, 8), 1000, np.uint16), header, "16UC1"))
 
 
 def wait_for(condition: Callable[[], bool], what: str = "what was expected") -> None:
@@ -180,7 +180,7 @@ def test_depth_is_segmented_only_while_nobody_gives_instances() -> None:
     wait_for(lambda: len(pipeline.seen) == 3)
     header = conversions.header_msg(200_000_000, "camera")
     given = SimpleNamespace(header=header, numbers=[], labels=[], scores=[])
-    given.image = conversions.image_msg(np.ones((6, 8), np.uint16), header, "mono16")
+    given.image = pictures.image_msg(np.ones((6, 8), np.uint16), header, "mono16")
     worker.feed(Role.INSTANCES, given)
     feed(worker, 2)
     wait_for(lambda: any(index == 2 for index, _, _ in pipeline.seen))

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from s3d_ros.ros import conversions
+from s3d_ros.ros import conversions, pictures
 from s3d_ros.ros.scene_receiver import MAX_PARTS, SceneReceiver
 from s3d_ros.types import Bev, Intrinsics, Marker, ObjectState, OrientedBox, Scene, SceneObject, ViewFrame
 
@@ -41,9 +41,9 @@ def bev_parts(stamp: int, shade: int = 9):
     bev = Bev(color, np.zeros((4, 6), np.float32), np.zeros((4, 6), np.int8), 0.1, (0.0, 0.0), np.eye(4), 0.0, 2.0)
     header = conversions.header_msg(stamp, "map")
     return [
-        conversions.bev_info_msg(bev, header, MAP, 1),
-        conversions.image_msg(bev.color, header),
-        conversions.grid_msg(bev, header),
+        pictures.bev_info_msg(bev, header, MAP, 1),
+        pictures.image_msg(bev.color, header),
+        pictures.grid_msg(bev, header),
     ]
 
 
@@ -69,8 +69,8 @@ def test_any_order_gives_the_same_scene() -> None:
     messages = [
         ("objects", full(1, thing(1), thing(2), bev=50, views={1: 1, 2: 2})),
         *[("bev", part) for part in bev_parts(50)],
-        ("view", conversions.view_msg(view(1), "map", MAP, 1)),
-        ("view", conversions.view_msg(view(2, 2), "map", MAP, 1)),
+        ("view", pictures.view_msg(view(1), "map", MAP, 1)),
+        ("view", pictures.view_msg(view(2, 2), "map", MAP, 1)),
     ]
     for order in itertools.permutations(messages):
         receiver = SceneReceiver()
@@ -89,11 +89,11 @@ def test_any_order_gives_the_same_scene() -> None:
 
 def test_the_old_scene_holds_until_the_new_one_is_complete() -> None:
     receiver = SceneReceiver()
-    receiver.add_view(conversions.view_msg(view(1, 1), "map", MAP, 1))
+    receiver.add_view(pictures.view_msg(view(1, 1), "map", MAP, 1))
     receiver.add_objects(full(1, thing(1), views={1: 1}), 1)
     receiver.add_objects(full(2, thing(1), thing(2), views={1: 2}), 2)
     assert receiver.scene().map_version == 1 and ids(receiver) == [1]
-    receiver.add_view(conversions.view_msg(view(1, 2), "map", MAP, 2))
+    receiver.add_view(pictures.view_msg(view(1, 2), "map", MAP, 2))
     assert receiver.scene().map_version == 2 and ids(receiver) == [1, 2]
     assert receiver.scene().views[0].markers[0].object_id == 2
 
@@ -103,7 +103,7 @@ def test_newest_complete_version_wins_over_older_ones_that_complete_later() -> N
     receiver.add_objects(full(1, thing(1), views={1: 1}), 1)
     receiver.add_objects(full(2, thing(2)), 2)
     assert receiver.scene().map_version == 2
-    receiver.add_view(conversions.view_msg(view(1), "map", MAP, 1))
+    receiver.add_view(pictures.view_msg(view(1), "map", MAP, 1))
     assert receiver.scene().map_version == 2
 
 
@@ -147,14 +147,14 @@ def test_stamps_that_go_backwards_do_no_harm() -> None:
 
 def test_a_restarted_mapper_replaces_everything() -> None:
     receiver = SceneReceiver()
-    receiver.add_view(conversions.view_msg(view(1, 9), "map", MAP, 1))
+    receiver.add_view(pictures.view_msg(view(1, 9), "map", MAP, 1))
     receiver.add_objects(full(50, thing(1), thing(2), views={1: 9}), 1)
     receiver.add_objects(change(thing(3)), 2)
     new = MAP + 1
     receiver.add_objects(full(1, thing(1, x=9.0), views={1: 1}, map_id=new), 3)
     assert receiver.scene().map_version == 50, "the old map's view frame 1 is not the new map's"
     receiver.add_objects(change(thing(2, x=7.0), map_id=MAP), 4)  # of the old map, late
-    receiver.add_view(conversions.view_msg(view(1, 1), "map", new, 1))
+    receiver.add_view(pictures.view_msg(view(1, 1), "map", new, 1))
     made = receiver.scene()
     assert (made.map_version, [o.id for o in made.objects], made.views[0].revision) == (1, [1], 1)
     assert receiver.map_id == new
@@ -182,7 +182,7 @@ def test_memory_is_bounded() -> None:
     for k in range(1, 200):
         for part in bev_parts(k, k % 255):
             receiver.add_bev(part)
-        receiver.add_view(conversions.view_msg(view(k), "map", MAP, k))
+        receiver.add_view(pictures.view_msg(view(k), "map", MAP, k))
         receiver.add_objects(full(k, thing(1), bev=k, views={k: 1}), k)
     assert receiver.scene().bev.color[0, 0, 0] == 199
     assert len(receiver._bevs) <= MAX_PARTS and len(receiver._views[MAP]) <= 2

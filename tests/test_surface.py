@@ -7,9 +7,11 @@ import open3d.core as o3c
 from scipy.spatial import cKDTree
 from synthetic import BoxWorld, circle, look_at, room
 
+from s3d_ros.anchors import pack
 from s3d_ros.blocks import ATTRIBUTES, Blocks
 from s3d_ros.config import FusionConfig
 from s3d_ros.fusion import Fusion
+from s3d_ros.geometry import millimetres
 from s3d_ros.state import joined
 from s3d_ros.surface import Surface
 from s3d_ros.tiles import block_keys
@@ -258,3 +260,33 @@ def test_a_step_is_short_and_all_steps_together_are_an_update():
     assert max(map(len, steps)) < len(every)
     assert sorted(key for step in steps for key in step) == sorted(every)
     np.testing.assert_array_equal(np.sort(in_steps.all()[0], axis=0), np.sort(at_once.all()[0], axis=0))
+
+
+def test_depth_too_far_for_millimetres_in_16_bit_is_unknown():
+    frame, _ = BoxWorld(room()).frame(look_at((2, 2, 1), (3, 2, 1)))
+    depth = np.full_like(frame.depth_m, 70.0)  # 4.464 m, were it cut to 16 bit
+    fusion = Fusion(FusionConfig())
+    fusion.integrate(dataclasses.replace(frame, depth_m=depth))
+    assert len(fusion) == 0
+    again, _ = pack(dataclasses.replace(frame, depth_m=depth), None, {}).unpack()
+    assert not again.depth_m.any()
+    np.testing.assert_array_equal(millimetres(np.array([0, 0.0004, 1.2346, 65.535, 65.536], np.float32)),
+                                  [0, 0, 1235, 65535, 0])  # fmt: skip
+
+
+def test_of_a_map_that_was_loaded_no_step_looks_at_every_block(monkeypatch):
+    """Of each it must be asked once, half a minute later, whether it was only noise."""
+    monkeypatch.setattr("s3d_ros.fusion._DOUBTED_AT_ONCE", 30)
+    fusion, loaded = Fusion(FusionConfig()), Fusion(FusionConfig())
+    world = BoxWorld(room())
+    fusion.integrate(world.frame(look_at((2, 2, 1), (3, 2, 1)))[0])  # seen once: no surface yet
+    loaded.restore(fusion.state())
+    count = len(loaded)
+    assert count > 100
+    loaded.integrate(world.frame(look_at((2, 2, 1.2), (1, 2, 1.2)), 310)[0])
+    new = len(loaded) - count
+    for k in range(1, count // 30 + 1):
+        loaded.take_dirty()
+        assert len(loaded) == count + new - 30 * k
+    loaded.take_dirty()
+    assert len(loaded) == len(loaded.index) == new

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,113 +20,17 @@ from scipy.spatial import cKDTree
 from s3d_ros.config import Config
 from s3d_ros.geometry import inside_box
 from s3d_ros.offline import suite
-from s3d_ros.offline.recording import open_recording
 from s3d_ros.offline.simulate import SimulateConfig, simulate
 from s3d_ros.offline.truth import Truth, load_truth
-from s3d_ros.pipeline import Pipeline
-from s3d_ros.types import F32, F64, Bev, Bools, Frame, Instances, ObjectState, OrientedBox
-from s3d_ros.visibility import EmptySpace
+from s3d_ros.offline.visits import MARGIN_M, Moment, Place, Watched, watch
+from s3d_ros.types import F64, ObjectState, OrientedBox
 
-_PAUSE_S = 30.0
-_MARGIN_M = 0.04  # nearer to something else, a point may be that thing's
 _NEAR_M = 0.3  # a moved object is recognised when its box's middle comes so near
 _LOOKED_SHARE = 0.5  # of a thing's points that must be seen through for its place to be looked at
 _GHOST_M = 0.1  # a point is on no true surface, where so far from the nearest 5 cm of it
 _LEFT = ("points", "bev", "grid", "voxels")
 _FPS, _CHANGED, _PEOPLE = 5.0, 0.2, 2
 LIMITS = {"noticed": 0.9, "untouched_gone": 0.01, "left": 0.02}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a thing stood, without what else is or was there: the part of space that is to be empty now.
-
-    others: boxes of all other things before and after. low, high: (3,) the room's interior.
-    """
-
-    box: OrientedBox
-    others: tuple[OrientedBox, ...]
-    low: F64
-    high: F64
-
-    def holds(self, points: F64 | F32) -> Bools:
-        """Return which points (N, 3) are in it, (N,)."""
-        inside = inside_box(points, self.box, 0.01)
-        inside &= (points > self.low + _MARGIN_M).all(axis=1) & (points < self.high - _MARGIN_M).all(axis=1)
-        for other in self.others:
-            inside[inside] = ~inside_box(points[inside], other, _MARGIN_M)
-        return np.asarray(inside)
-
-    def bev_cells(self, bev: Bev) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows and columns of the cells below which nothing else is or was, wherever they stand."""
-        h, w = bev.color.shape[:2]
-        v, u = np.mgrid[:h, :w]
-        x = bev.origin_xy[0] + (u + 0.5) * bev.resolution_m
-        y = bev.origin_xy[1] + (h - v - 0.5) * bev.resolution_m
-        flat = np.stack([x, y, np.zeros_like(x)], axis=-1).reshape(-1, 3)
-        inside = _over(flat, self.box, 0.0)
-        inside &= (flat[:, :2] > self.low[:2] + _MARGIN_M).all(axis=1)
-        inside &= (flat[:, :2] < self.high[:2] - _MARGIN_M).all(axis=1)
-        for other in self.others:
-            inside[inside] = ~_over(flat[inside], other, _MARGIN_M)
-        rows, columns = np.nonzero(inside.reshape(h, w))
-        return rows, columns
-
-
-@dataclass
-class Moment:
-    """What the map held at one moment: points (N, 3), the objects' voxels (M, 3), the bird's-eye view."""
-
-    points: F32
-    voxels: F64
-    bev: Bev | None
-    alive: dict[int, ObjectState]
-    centers: dict[int, F64]
-
-
-@dataclass
-class Watched:
-    """What a run showed: moments after the first visit and at the end, and which ID was given to which true object."""
-
-    first: Moment | None = None
-    last: Moment | None = None
-    votes: dict[int, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
-    first_votes: dict[int, Counter[int]] = field(default_factory=dict)
-    merged: dict[int, int] = field(default_factory=dict)
-    first_merged: dict[int, int] = field(default_factory=dict)
-    looked: dict[int, float] = field(default_factory=dict)
-    gone: set[int] = field(default_factory=set)
-
-
-def watch(recording: Path, places: dict[int, Place], config: Config) -> Watched:
-    """Map a recording with its two visits."""
-    truth, out, pipeline = load_truth(recording), Watched(), Pipeline(config)
-    frame: Frame | None = None
-    targets: dict[int, F32] = {}
-    through: dict[int, Bools] = {}
-    for arrival in open_recording(recording, config.frames):
-        if frame is not None and arrival.frame.stamp_ns - frame.stamp_ns > _PAUSE_S * 1e9:
-            pipeline.finish(frame)
-            out.first = _moment(pipeline)
-            out.first_votes = {t: Counter(v) for t, v in out.votes.items()}
-            out.first_merged = dict(pipeline.objects.merged)
-            for number, place in places.items():
-                held = out.first.points[place.holds(out.first.points)]
-                targets[number] = held[:: max(1, len(held) // 400)]
-                through[number] = np.zeros(len(targets[number]), bool)
-        frame = arrival.frame
-        result = pipeline.process(frame, arrival.instances, arrival.is_new)
-        out.gone |= {i for i in result.removed if i not in pipeline.objects.merged}
-        _vote(out, truth, frame, result.instances, result.instance_ids)
-        if targets and frame.index % 2 == 0:
-            empty = EmptySpace(frame, config.fusion.carve_margin_voxels * config.fusion.voxel_size_m, 0.006)
-            for number, points in targets.items():
-                through[number] |= empty.contains(points)
-    assert frame is not None
-    pipeline.finish(frame)
-    out.last, out.merged = _moment(pipeline), dict(pipeline.objects.merged)
-    out.looked = {n: float(t.mean()) if len(t) else 0.0 for n, t in through.items()}
-    return out
 
 
 def measure_changes(recording: Path, config: Config | None = None) -> dict[str, Any]:
@@ -268,30 +171,6 @@ def _box(o: dict[str, Any]) -> OrientedBox:
     return OrientedBox(*(np.array(o[k], dtype=np.float64) for k in ("center", "size", "axes")))
 
 
-def _moment(pipeline: Pipeline) -> Moment:
-    tracks = pipeline.objects.tracks
-    owned = [tracks.voxels.positions(tracks.voxels_of(t)) for t in tracks if t.public]
-    scene = pipeline.scene()
-    return Moment(
-        pipeline.cloud()[0],
-        np.concatenate([*owned, np.zeros((0, 3))]),
-        scene.bev,
-        {o.id: o.state for o in scene.objects if o.state is not ObjectState.GONE},
-        {o.id: o.box.center for o in scene.objects},
-    )
-
-
-def _vote(out: Watched, truth: Truth, frame: Frame, instances: Instances | None, ids: dict[int, int | None]) -> None:
-    true = truth.instances(frame.index)
-    if instances is None or true is None:
-        return
-    for number, object_id in ids.items():
-        if object_id is not None:
-            counts = np.bincount(true[instances.image == number])
-            if counts.size and counts.argmax():
-                out.votes[int(counts.argmax())][object_id] += int(counts.max())
-
-
 def _known(seen: Watched) -> dict[int, int]:
     """Return true object -> its ID after the first visit, of those that have one to themselves."""
     assert seen.first is not None
@@ -322,7 +201,7 @@ def _left(place: Place, first: Moment, last: Moment) -> dict[str, int]:
             rows, columns = place.bev_cells(moment.bev)
             z = moment.bev.height_m[rows, columns]
             corners = place.box.corners()[:, 2]
-            of_it = (z > max(corners.min(), moment.bev.floor_m) + _MARGIN_M) & (z < corners.max() + _MARGIN_M)
+            of_it = (z > max(corners.min(), moment.bev.floor_m) + MARGIN_M) & (z < corners.max() + MARGIN_M)
             out[f"bev_{when}"] = int(of_it.sum())
             out[f"grid_{when}"] = int((moment.bev.occupancy[rows, columns] == 100).sum())
     return out
@@ -355,11 +234,3 @@ def _people(data: dict[str, Any], seen: Watched, truth: Truth) -> dict[str, int]
         for _, x, y in p["way"]:
             near |= np.hypot(points[:, 0] - x, points[:, 1] - y) < 0.35
     return {"passes": len(passers), "objects": objects, "points": int(near.sum())}
-
-
-def _over(points: F64, box: OrientedBox, margin_m: float) -> Bools:
-    """Return which points (N, 3) lie in a box's footprint, at whatever height."""
-    up = int(np.abs(box.axes[:, 2]).argmax())
-    flat = [k for k in range(3) if k != up]
-    local = (points[:, :2] - box.center[:2]) @ box.axes[flat][:, :2].T
-    return np.asarray((np.abs(local) < box.size[flat] / 2 + margin_m).all(axis=1))

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from s3d_ros.chat import Chat, ChatError, ChatImage, Part, Turn
+from s3d_ros.prompt.asked import Asked, description, nearest_first, understood
 from s3d_ros.prompt.config import PromptConfig
 from s3d_ros.prompt.frames import Drawn, FrameOrder, draw_frame, frame_key, least_telling_first, marks_of
 from s3d_ros.prompt.numbers import Numbering, Numbers, present
 from s3d_ros.prompt.overview import Overview, around, draw_overview, whole
-from s3d_ros.prompt.situation import Stand, in_words, stand_of
-from s3d_ros.prompt.tasks import Kind, Task, kind_of
+from s3d_ros.prompt.situation import in_words, stand_of
+from s3d_ros.prompt.tasks import Task
 from s3d_ros.prompt.text import Said, by_label, for_model, labels_named, objects_of, plain, said
 from s3d_ros.prompt.wording import system_text, wording
 from s3d_ros.types import ErrorCode, Question, Scene, SceneObject, ViewFrame
@@ -37,19 +36,6 @@ class Budget:
 
     tokens: int
     count: Callable[[Part], int]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question as it was understood. question: plain, with objects by ID. options: (letter, text) each.
-
-    given_situation: it brought its own place to stand at.
-    """
-
-    kind: Kind
-    question: Said
-    options: tuple[tuple[str, str], ...]
-    given_situation: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,14 +108,14 @@ class Prompter:
         """
         objects = {o.id: o for o in present(scene)}
         resolved = self._numbers.of(scene).resolved
-        asked = _understood(question, objects, resolved, options, task, self.config.markers)
+        asked = understood(question, objects, resolved, options, task, self.config.markers)
         told = [said(line, objects, resolved) for line in measured]
         named = [*asked.kind.objects, *(i for words in told for i in objects_of(words))]
         spoken = [i for pair in reversed(talk) for words in pair for i in objects_of(words)]
         place = stand_of(question, scene)
         stand = place if asked.kind.situated and not situation else None
         called = labels_named("".join(p for p in asked.question if isinstance(p, str)), list(objects.values()))
-        labelled = _nearest_first(called, objects, asked.kind.objects, place)[: self.config.bev_markers]
+        labelled = nearest_first(called, objects, asked.kind.objects, place)[: self.config.bev_markers]
         numbering = self._numbers.of(scene, [*named, *spoken, *labelled])
 
         shared_bev = self._whole(scene, numbering)
@@ -279,50 +265,6 @@ class Prompter:
         while turns and sum(cost) > room:
             turns, cost = turns[1:], cost[1:]
         return turns
-
-
-def _understood(
-    question: Question,
-    objects: Mapping[int, SceneObject],
-    resolved: Mapping[int, int],
-    options: Sequence[tuple[str, str]],
-    task: Task | None,
-    markers: bool,
-) -> Asked:
-    words = said(question.text, objects, resolved)
-    choices = tuple((letter, " ".join(plain(text).split())) for letter, text in options)
-    kind = kind_of(question, words) if task is None else Kind(task, task == Task.SITUATED, objects_of(words))
-    if not markers and kind.task in (Task.CAPTION, Task.GROUND_ONE, Task.GROUND_MANY):  # answered in words alone
-        kind = replace(kind, task=Task.SITUATED if kind.situated else Task.QUESTION)
-    return Asked(kind, words, choices, question.situation is not None)
-
-
-def _nearest_first(
-    ids: Sequence[int], objects: Mapping[int, SceneObject], named: Sequence[int], place: Stand | None
-) -> list[int]:
-    """Sort objects by how far they are from those that a question names, else from the asker, else by ID."""
-    there = [objects[i].box.center for i in named] or ([] if place is None else [place.position])
-    if not ids or not there:
-        return sorted(ids)
-    at = np.reshape([objects[i].box.center for i in ids], (-1, 1, 3))
-    away = np.linalg.norm(at - np.reshape(there, (1, -1, 3)), axis=2).min(axis=1)
-    return [ids[i] for i in np.lexsort((ids, np.round(away, 2)))]
-
-
-def description(question: str) -> str:
-    """Return what a grounding question looks for: "Which object is the red mug?" -> "the red mug"."""
-    quoted = re.search(r'\bdescription\s+"(.+)"', question)
-    if quoted:
-        return quoted[1].strip()
-    text = question.strip().rstrip("?.! ")
-    text = re.sub(r"^(?:please\s+)?(?:can|could|would|will) you\s+(?:please\s+)?", "", text, flags=re.IGNORECASE)
-    text = re.sub(
-        r"^(?:please\s+)?(?:(?:which|what) (?:objects?|things?|items?|ones?) (?:is|are|matche?s?|fits?|shows?)"
-        r"|(?:find|locate|identify|select|point (?:out|to)|show(?: me)?|highlight|list|name)(?: all| every| each)?"
-        r"|(?:what is|give me|tell me) the (?:id|number) of|are there any|is there any)\s+(?:of )?",
-        "", text, flags=re.IGNORECASE,
-    )  # fmt: skip
-    return text or question
 
 
 def _turns(

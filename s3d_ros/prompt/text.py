@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from s3d_ros.prompt.numbers import Numbering
@@ -93,27 +93,29 @@ def for_model(words: Said, numbering: Numbering) -> str:
 
 def for_people(words: Said, objects: Mapping[int, SceneObject]) -> str:
     """Write objects as "chair 12", or "object 12" without a label; a label that stands before it is not said twice."""
-    out = ""
-    for part in words:
-        if isinstance(part, str):
-            out += part
-            continue
-        label = _label(part, objects)
-        told = out.rstrip(" (").lower()
-        out += f"{part}" if told.endswith(label) or told.endswith("object") else f"{label} {part}"
-    return out
+
+    def named(told: str, object_id: int, label: str) -> str:
+        before = told.rstrip(" (").lower()
+        return told + (f"{object_id}" if before.endswith((label, "object")) else f"{label} {object_id}")
+
+    return _written(words, objects, named)
 
 
 def by_label(words: Said, objects: Mapping[int, SceneObject]) -> str:
     """Write objects as their labels, "object" without one, for whom no number is shown; none is said twice."""
+
+    def named(told: str, object_id: int, label: str) -> str:
+        before = told.rstrip(" (")
+        return before if before.lower().endswith(label) else told + label
+
+    return _written(words, objects, named)
+
+
+def _written(words: Said, objects: Mapping[int, SceneObject], named: Callable[[str, int, str], str]) -> str:
+    """Write out a text. named: (text so far, ID, label or "object") -> the text with that object."""
     out = ""
     for part in words:
-        if isinstance(part, str):
-            out += part
-            continue
-        label = _label(part, objects)
-        told = out.rstrip(" (")
-        out = told if told.lower().endswith(label) else out + label
+        out = out + part if isinstance(part, str) else named(out, part, _label(part, objects))
     return out
 
 

@@ -14,9 +14,9 @@ from s3d_ros.keys import ConfigError
 from s3d_ros.messages import MessageError, stamp_ns_of
 from s3d_ros.msg import Instances as InstancesMsg
 from s3d_ros.ros import params, qos
-from s3d_ros.ros.conversions import instances_msg
 from s3d_ros.ros.detections import instances_of_boxes, instances_of_outlines
 from s3d_ros.ros.node_parameters import ANSWERER, CONVERTER, MAPPER
+from s3d_ros.ros.pictures import instances_msg
 from s3d_ros.ros.running import run, steady_timer
 
 TYPES = {

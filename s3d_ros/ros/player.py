@@ -18,7 +18,7 @@ from s3d_ros.msg import Instances as InstancesMsg
 from s3d_ros.offline.play import PlayRole, Published, messages
 from s3d_ros.offline.recording import Recording, open_recording
 from s3d_ros.offline.topics import TopicNames
-from s3d_ros.ros import conversions, qos
+from s3d_ros.ros import conversions, pictures, qos
 from s3d_ros.ros.running import use_large_messages
 from s3d_ros.types import F64
 
@@ -76,13 +76,13 @@ class PlayerNode(Node):
             pose.pose = conversions.pose_msg(value)
             self._pose.publish(pose)
         elif item.role is PlayRole.CAMERA_INFO:
-            self._info.publish(conversions.camera_info_msg(value, header))
+            self._info.publish(pictures.camera_info_msg(value, header))
         elif item.role is PlayRole.COLOR:
-            self._color.publish(conversions.image_msg(value, header))
+            self._color.publish(pictures.image_msg(value, header))
         elif item.role is PlayRole.DEPTH:
-            self._depth.publish(conversions.image_msg(value, header, "16UC1"))
+            self._depth.publish(pictures.image_msg(value, header, "16UC1"))
         elif self._instances is not None:
-            self._instances.publish(conversions.instances_msg(value, header))
+            self._instances.publish(pictures.instances_msg(value, header))
 
     def _publish_tf(self, stamp_ns: int, T_map_camera: F64) -> None:
         """Map to base to camera where the recording knows a base, else map to camera."""

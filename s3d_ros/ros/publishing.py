@@ -14,7 +14,7 @@ from s3d_ros.markers import draw_bev
 from s3d_ros.msg import BevInfo, SceneObjectArray
 from s3d_ros.msg import ViewFrame as ViewFrameMsg
 from s3d_ros.pipeline import FrameResult, Pipeline
-from s3d_ros.ros import conversions, qos
+from s3d_ros.ros import conversions, pictures, qos
 from s3d_ros.ros.latched_set import LatchedSet
 from s3d_ros.types import Bev, Frame, ObjectState, Scene
 
@@ -76,7 +76,7 @@ class ScenePublisher:
     def _publish_version(self, scene: Scene) -> None:
         for view in scene.views:
             if view.revision > self._revisions.get(view.id, 0):
-                self._views.send(view.id, conversions.view_msg(view, scene.frame_id, self.map_id, scene.map_version))
+                self._views.send(view.id, pictures.view_msg(view, scene.frame_id, self.map_id, scene.map_version))
         self._revisions = {view.id: view.revision for view in scene.views}
         self._views.keep_only(self._revisions)
         if scene.bev is not None:
@@ -87,13 +87,13 @@ class ScenePublisher:
         if bev is not self._bev:
             self._bev, self._bev_stamp_ns = bev, scene.stamp_ns
             header = conversions.header_msg(scene.stamp_ns, scene.frame_id)
-            self._bev_image.publish(conversions.image_msg(bev.color, header))
-            self._grid.publish(conversions.grid_msg(bev, header))
-            self._bev_info.publish(conversions.bev_info_msg(bev, header, self.map_id, scene.map_version))
+            self._bev_image.publish(pictures.image_msg(bev.color, header))
+            self._grid.publish(pictures.grid_msg(bev, header))
+            self._bev_info.publish(pictures.bev_info_msg(bev, header, self.map_id, scene.map_version))
         here = [o for o in scene.objects if o.state is not ObjectState.GONE]
         marked = draw_bev(bev, here)
         header = conversions.header_msg(self._bev_stamp_ns, scene.frame_id)
-        self._bev_marked.publish(conversions.image_msg(marked, header))
+        self._bev_marked.publish(pictures.image_msg(marked, header))
 
     def _publish_markers(self, scene: Scene) -> None:
         """For RViz, while it listens: each version once."""
@@ -108,4 +108,4 @@ class ScenePublisher:
         self._cloud_sent = now
         points, colors = pipeline.cloud()
         header = conversions.header_msg(scene.stamp_ns, scene.frame_id)
-        self._cloud.publish(conversions.cloud_msg(points, colors, header))
+        self._cloud.publish(pictures.cloud_msg(points, colors, header))

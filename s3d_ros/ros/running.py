@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -28,13 +28,6 @@ PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"
 SHARED_MEMORY = Path("/dev/shm")
 ENOUGH_SHARED_MEMORY = 256 * 2**20
 SWITCH_S = 0.0005  # of Python: no thread waits ten times as long for another, as it would by default
-
-
-class Stoppable(Protocol):
-    """What this module asks of a node besides being one."""
-
-    def close(self) -> None:
-        """End the node's threads and processes."""
 
 
 def use_large_messages() -> None:

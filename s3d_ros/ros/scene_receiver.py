@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image
 
 from s3d_ros.msg import BevInfo, SceneObjectArray
 from s3d_ros.msg import ViewFrame as ViewFrameMsg
-from s3d_ros.ros import conversions
+from s3d_ros.ros import conversions, pictures
 from s3d_ros.types import Bev, Scene, SceneObject, ViewFrame
 
 MAX_WAITING = 4  # versions that wait for their pictures
@@ -79,7 +79,7 @@ class SceneReceiver:
             views = self._views[int(msg.map_id)]
             known = views.get(int(msg.id))
             if known is None or msg.revision > known.revision:
-                views[int(msg.id)] = conversions.view_of(msg)
+                views[int(msg.id)] = pictures.view_of(msg)
                 self._swap()
 
     def add_bev(self, part: BevInfo | Image | OccupancyGrid) -> None:
@@ -90,7 +90,7 @@ class SceneReceiver:
             parts[type(part)] = part
             if len(parts) == 3:
                 del self._bev_parts[stamp]
-                self._bevs[stamp] = conversions.bev_of(parts[BevInfo], parts[Image], parts[OccupancyGrid])
+                self._bevs[stamp] = pictures.bev_of(parts[BevInfo], parts[Image], parts[OccupancyGrid])
                 self._swap()
             for kept in (self._bev_parts, self._bevs):
                 while len(kept) > MAX_PARTS:
