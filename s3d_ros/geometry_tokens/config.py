@@ -61,6 +61,7 @@ class RecurrentConfig:
         if unknown:
             raise GeometryError(f"{where} has keys that are not known here: {', '.join(unknown)}; update s3d_ros")
         try:
-            return cls(**{k: tuple(v) if k == "stem" else v for k, v in told.items() if k in known})
+            values: dict[str, Any] = {k: tuple(v) if k == "stem" else v for k, v in told.items() if k in known}
+            return cls(**values)
         except TypeError as error:
             raise GeometryError(f"{where} can't be used: {error}") from error

@@ -13,17 +13,17 @@ class Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1), nn.GroupNorm(8, channels), nn.GELU(),
+            nn.Conv2d(channels, channels, 3, padding=1), nn.GroupNorm(8, channels), nn.ReLU(),
             nn.Conv2d(channels, channels, 3, padding=1), nn.GroupNorm(8, channels),
         )  # fmt: skip
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.gelu(x + self.layers(x))
+        return F.relu(x + self.layers(x))
 
 
 def halved(inside: int, out: int) -> nn.Sequential:
     """Return a convolution to half the size."""
-    return nn.Sequential(nn.Conv2d(inside, out, 3, stride=2, padding=1), nn.GroupNorm(8, out), nn.GELU())
+    return nn.Sequential(nn.Conv2d(inside, out, 3, stride=2, padding=1), nn.GroupNorm(8, out), nn.ReLU())
 
 
 class Attention(nn.Module):

@@ -1,4 +1,4 @@
-"""Where the parts of a frame were in the frame before: each against all, then exactly within the best one's surround."""
+"""Where the parts of a frame were in the frame before: each against all, then more exactly about the best."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 @dataclass(frozen=True)
 class Matches:
-    """Of the N cells of a frame, row by row. xy: (B, N, 2) cell coordinates in the frame before. weight: (B, N), 0 to 1.
-    log_share: (B, N, N + 1) logarithms of where each was seen, last: nowhere."""
+    """Of the N cells of a frame, row by row. xy: (B, N, 2) cell coordinates in the frame before. weight: (B, N), 0 to
+    1. log_share: (B, N, N + 1) logarithms of where each was seen, last: nowhere."""
 
     xy: torch.Tensor
     weight: torch.Tensor

@@ -101,14 +101,14 @@ class RecurrentGeometry(nn.Module):
         self.keep = nn.Parameter(torch.zeros(d))
         self.tell = nn.Linear(d, 7)  # turn, shift, focal length
         self.register_buffer("pose_code", _pose_code(d))
-        self.raise_8 = nn.Sequential(nn.Conv2d(d + c, 64, 3, padding=1), nn.GELU())
-        self.raise_4 = nn.Sequential(nn.Conv2d(64 + b, 40, 3, padding=1), nn.GELU())
-        self.raise_2 = nn.Sequential(nn.Conv2d(40 + a, 24, 3, padding=1), nn.GELU(), nn.Conv2d(24, 2, 3, padding=1))
+        self.raise_8 = nn.Sequential(nn.Conv2d(d + c, 64, 3, padding=1), nn.ReLU())
+        self.raise_4 = nn.Sequential(nn.Conv2d(64 + b, 40, 3, padding=1), nn.ReLU())
+        self.raise_2 = nn.Sequential(nn.Conv2d(40 + a, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 2, 3, padding=1))
         with torch.no_grad():
             self.tell.weight.mul_(0.1)
             self.tell.bias.zero_()
-            self.raise_2[-1].weight.mul_(0.1)  # type: ignore[operator,union-attr]
-            self.raise_2[-1].bias.zero_()  # type: ignore[operator,union-attr]
+            self.raise_2[-1].weight.mul_(0.1)
+            self.raise_2[-1].bias.zero_()
 
     def start(self, batch: int) -> State:
         """Return the state before the first frame."""
@@ -183,9 +183,7 @@ class RecurrentGeometry(nn.Module):
         """Return x, y at unit depth of places (B, N, 2) in shares of width and height."""
         return (share - intrinsics[:, None, 2:]) / intrinsics[:, None, :2]
 
-    def _camera(
-        self, intrinsics: torch.Tensor | None, log_focal: torch.Tensor, size: tuple[int, int]
-    ) -> torch.Tensor:
+    def _camera(self, intrinsics: torch.Tensor | None, log_focal: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         """Return the intrinsics, where none are known those of a camera with square pixels."""
         if intrinsics is not None:
             return intrinsics
@@ -208,7 +206,9 @@ class RecurrentGeometry(nn.Module):
         known = torch.cat([shift * weight, weight, (depth - 0.7) * weight, torch.ones_like(weight)], dim=1)
         return found, known
 
-    def _depth(self, encoded: Encoded, tokens: torch.Tensor, log_focal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _depth(
+        self, encoded: Encoded, tokens: torch.Tensor, log_focal: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         h, w = encoded.size
         x = tokens.transpose(1, 2).reshape(tokens.shape[0], -1, h, w)
         maps = encoded.maps

@@ -42,7 +42,9 @@ class SmallGeometry:
             model.load_state_dict({k: v.float() for k, v in weights.items()})
         except (OSError, SafetensorError, RuntimeError) as error:
             text = " ".join(str(error).split())[:300]
-            raise GeometryError(f"the weights in {directory / WEIGHTS} can't be used: {text}; copy them anew") from error
+            raise GeometryError(
+                f"the weights in {directory / WEIGHTS} can't be used: {text}; copy them anew"
+            ) from error
         return cls(model, directory.name)
 
     def start(self) -> State:
@@ -64,7 +66,9 @@ class SmallGeometry:
         depth = told.log_depth[0].exp().numpy()
         dh, dw = depth.shape
         if intrinsics is None:
-            camera = Intrinsics(dw, dh, focal * dw, focal * dw * (dh / dw) * (width / height), dw / 2 - 0.5, dh / 2 - 0.5)
+            camera = Intrinsics(
+                dw, dh, focal * dw, focal * dw * (dh / dw) * (width / height), dw / 2 - 0.5, dh / 2 - 0.5
+            )
         else:
             camera = intrinsics.scaled(dw, dh)
         tracked = 1.0 if told.matches is None else float(told.matches.weight.mean())

@@ -28,7 +28,9 @@ def rotation(v: torch.Tensor) -> torch.Tensor:
     return eye + angle.sin() * k + (1 - angle.cos()) * k @ k
 
 
-def solve_motion(points: torch.Tensor, seen_at: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def solve_motion(
+    points: torch.Tensor, seen_at: torch.Tensor, weight: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return R (B, 3, 3) and t (B, 3) that take points of this camera into the one before.
 
     points: (B, N, 3) metres. seen_at: (B, N, 2), where they were in the frame before, at unit depth. weight: (B, N).
@@ -47,9 +49,9 @@ def solve_motion(points: torch.Tensor, seen_at: torch.Tensor, weight: torch.Tens
         length = (error.square().sum(-1) + 1e-12).sqrt()
         w = weight * (_HUBER / length.detach()).clamp(max=1.0)
         zero = torch.zeros_like(z)
-        by_point = torch.stack(
-            [1 / z, zero, -at[..., 0] / z, zero, 1 / z, -at[..., 1] / z], dim=-1
-        ).reshape(b, -1, 2, 3)
+        by_point = torch.stack([1 / z, zero, -at[..., 0] / z, zero, 1 / z, -at[..., 1] / z], dim=-1).reshape(
+            b, -1, 2, 3
+        )
         J = torch.cat([-by_point @ hat(moved), by_point], dim=-1)  # (B, N, 2, 6): by turning, by shifting
         Jw = J * w[..., None, None]
         H = torch.einsum("bnij,bnik->bjk", Jw, J) / total + _PULL * eye

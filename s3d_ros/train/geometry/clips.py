@@ -48,7 +48,10 @@ class Clip:
 
     def color(self, index: int) -> U8:
         """Return a frame's picture, RGB."""
-        return np.ascontiguousarray(cv2.imdecode(np.frombuffer(self.jpegs[index], np.uint8), cv2.IMREAD_COLOR)[..., ::-1])
+        pixels = cv2.imdecode(np.frombuffer(self.jpegs[index], np.uint8), cv2.IMREAD_COLOR)
+        if pixels is None:
+            raise GeometryError(f"frame {index} of the clip {self.name} is damaged; remove it, and it is made anew")
+        return np.ascontiguousarray(pixels[..., ::-1])
 
     def write(self, path: Path) -> None:
         """Write it, whole or not at all."""
@@ -66,12 +69,16 @@ class Clip:
             with np.load(path) as held:
                 ends = np.cumsum(held["jpeg_bytes"])
                 jpegs = tuple(part.tobytes() for part in np.split(held["jpeg"], ends[:-1]))
-                return cls(path.stem, held["stamps_ns"], jpegs, held["depth_mm"], held["intrinsics"], held["T_map_camera"])
+                return cls(
+                    path.stem, held["stamps_ns"], jpegs, held["depth_mm"], held["intrinsics"], held["T_map_camera"]
+                )
         except (OSError, ValueError, KeyError) as error:
             raise GeometryError(f"{path} is no clip, or damaged ({error}); remove it, and it is made anew") from error
 
 
-def make_clips(sources: list[Path], folder: Path, rate_hz: float = 5.0, progress: Progress = lambda n, of: None) -> list[Path]:
+def make_clips(
+    sources: list[Path], folder: Path, rate_hz: float = 5.0, progress: Progress = lambda n, of: None
+) -> list[Path]:
     """Make the clips of sources in a folder, those that are not there yet; return all of theirs, by name.
 
     rate_hz: frames a second that are kept of recordings. Raises GeometryError, RecordingError, RunError, DatasetError.
@@ -85,7 +92,9 @@ def make_clips(sources: list[Path], folder: Path, rate_hz: float = 5.0, progress
             shots = _shots(path, rate_hz)
             clip = clip_of(name, shots, progress)
             if len(clip) < 2:
-                raise GeometryError(f"{path} has {len(clip)} frames with depth and pose: it needs 2 at least; leave it out")
+                raise GeometryError(
+                    f"{path} has {len(clip)} frames with depth and pose: it needs 2 at least; leave it out"
+                )
             clip.write(target)
         made.append(target)
     return sorted(made)
@@ -100,7 +109,10 @@ def clip_of(name: str, shots: Iterator[Shot], progress: Progress = lambda n, of:
         small = cv2.resize(color, (width, height), interpolation=cv2.INTER_AREA)
         ok, jpeg = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
         assert ok
-        v, u = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in ((height // 2, depth_m.shape[0]), (width // 2, depth_m.shape[1])))
+        v, u = (
+            ((np.arange(n) + 0.5) * m / n).astype(int)
+            for n, m in ((height // 2, depth_m.shape[0]), (width // 2, depth_m.shape[1]))
+        )
         mm = np.clip(np.nan_to_num(depth_m[np.ix_(v, u)], posinf=0) * 1000, 0, 65535).astype(np.uint16)
         shares = [k.fx / k.width, k.fy / k.height, (k.cx + 0.5) / k.width, (k.cy + 0.5) / k.height]
         rows.append((stamp_ns, jpeg.tobytes(), mm, shares, T))
@@ -149,3 +161,13 @@ def _expanded(source: Path) -> list[Path]:
     if not inside:
         raise GeometryError(f"{source} holds nothing to learn from: {_WANTED}")
     return [q for p in inside for q in _expanded(p)]
+
+
+def split(paths: list[Path], held_out: int) -> tuple[list[Path], list[Path]]:
+    """Return the clips to train on, and those held out: the last by name. Raises GeometryError where none is left."""
+    paths = sorted(paths)
+    if held_out >= len(paths):
+        raise GeometryError(
+            f"{held_out} of {len(paths)} sources are held out, which leaves none: give more, or hold out fewer"
+        )
+    return paths[: len(paths) - held_out], paths[len(paths) - held_out :]

@@ -73,11 +73,19 @@ class Look:
         """Return a look: colour jitter, zoom, flip, noise."""
         zoom = float(rng.uniform(*_ZOOM)) if rng.random() < 0.7 else 1.0
         gain = rng.uniform(0.65, 1.35) * rng.uniform(0.8, 1.2, 3)
+        left, top = rng.uniform(0, 1 - zoom, 2).tolist()
         return cls(
-            zoom, *rng.uniform(0, 1 - zoom, 2).tolist(), bool(rng.random() < 0.5), tuple(gain.tolist()),
-            float(np.exp(rng.uniform(-0.4, 0.4))), float(rng.uniform(0.2, 1.4)), float(rng.uniform(0, 8)),
-            float(rng.choice([0.0, 0.0, 0.5, 0.9])), float(rng.uniform(0, 0.05)),
-        )  # fmt: skip
+            zoom,
+            left,
+            top,
+            flip=bool(rng.random() < 0.5),
+            gain=(float(gain[0]), float(gain[1]), float(gain[2])),
+            gamma=float(np.exp(rng.uniform(-0.4, 0.4))),
+            saturation=float(rng.uniform(0.2, 1.4)),
+            noise=float(rng.uniform(0, 8)),
+            blur=float(rng.choice([0.0, 0.0, 0.5, 0.9])),
+            flicker=float(rng.uniform(0, 0.05)),
+        )
 
 
 def episode(clips: Sequence[Clip], seed: int, number: int, batch: int, length: int, size: tuple[int, int]) -> Episode:
@@ -180,7 +188,7 @@ def _cut(image: U8, look: Look, size: tuple[int, int], how: int) -> U8:
 def _colored(color: U8, look: Look, rng: np.random.Generator | None) -> F64:
     if rng is None:
         return color.astype(np.float32)
-    x = color.astype(np.float32)
+    x: F64 = color.astype(np.float32)
     if look.blur:
         x = cv2.GaussianBlur(x, (0, 0), look.blur)
     grey = x.mean(axis=2, keepdims=True)

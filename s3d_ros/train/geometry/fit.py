@@ -56,7 +56,7 @@ def train_geometry(
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
-    model = RecurrentGeometry(settings.shape).train()
+    model = RecurrentGeometry(settings.shape).train().to(memory_format=torch.channels_last)
     groups = [{"params": [p for p in model.parameters() if (p.ndim > 1) == decays],
                "weight_decay": settings.weight_decay * decays} for decays in (True, False)]  # fmt: skip
     optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.98))
@@ -74,8 +74,8 @@ def train_geometry(
                 group["lr"] = rate(step, settings)
             loss, state, told = chunk_loss(model, made, k * settings.chunk, settings.chunk, state,
                                            min(1.0, 4 * step / settings.steps))  # fmt: skip
-            if not math.isfinite(float(loss)):
-                raise GeometryError(f"the loss is {float(loss)} at step {step + 1}: make the rate smaller")
+            if not math.isfinite(float(loss.detach())):
+                raise GeometryError(f"the loss is {float(loss.detach())} at step {step + 1}: make the rate smaller")
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -86,7 +86,11 @@ def train_geometry(
         now = spent + time.process_time() - began
         over = bool(minutes) and now >= 60 * minutes
         if step // settings.every > (step - settings.chunks) // settings.every or step >= settings.steps or over:
-            row = {"step": step, "cpu_minutes": round(now / 60, 2), **{k: round(v / counted, 4) for k, v in sums.items()}}
+            row = {
+                "step": step,
+                "cpu_minutes": round(now / 60, 2),
+                **{k: round(v / counted, 4) for k, v in sums.items()},
+            }
             _save(out, settings, model, optimizer, step, now, row)
             tell(row)
             sums, counted = {}, 0
@@ -118,7 +122,7 @@ def chunk_loss(
             costs["view"] = (predicted.log_focal - (frame.intrinsics[0, :, 0] / model.config.focal).log()).abs().mean()
         for name, value in costs.items():
             total = total + value / count
-            told[name] = told.get(name, 0.0) + float(value) / count
+            told[name] = told.get(name, 0.0) + float(value.detach()) / count
     return total, state.detached(), told
 
 

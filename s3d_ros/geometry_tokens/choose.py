@@ -1,0 +1,75 @@
+"""Which geometry encoder: the small one that is shipped, one of one's own, or a pretrained model of Transformers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from s3d_ros.geometry_tokens.config import CONFIG, KIND
+from s3d_ros.geometry_tokens.encoder import GeometryEncoder, GeometryError
+
+SMALL = "small"
+SHIPPED = Path(__file__).parent / "weights"
+_KINDS = (
+    f"'{SMALL}' (shipped), a folder that s3d train-geometry wrote, or one of a Depth Anything V2 (metric) or a "
+    "DepthPro in Transformers' format"
+)
+# Of these Transformers has no classes (5.23), and their authors' packages bring their own PyTorch
+_FOREIGN = {
+    "cut3r": "CUT3R",
+    "vggt": "VGGT",
+    "dust3r": "DUSt3R",
+    "mast3r": "MASt3R",
+    "depth-anything-3": "Depth Anything 3",
+    "da3": "Depth Anything 3",
+    "pi3": "Pi3",
+}
+
+
+def load_encoder(name: str, device: str = "cpu") -> GeometryEncoder:
+    """Return an encoder. name: "small" or a folder. Raises GeometryError, which says what there is instead."""
+    directory = encoder_folder(name)
+    kind = _kind(directory)
+    if kind == KIND:
+        from s3d_ros.geometry_tokens.small import SmallGeometry
+
+        return SmallGeometry.load(directory)
+    from s3d_ros.geometry_tokens.pretrained import PretrainedDepth
+
+    return PretrainedDepth.load(directory, device)
+
+
+def encoder_folder(name: str) -> Path:
+    """Return the folder of an encoder. Raises GeometryError where there is none."""
+    if name == SMALL and not (SHIPPED / CONFIG).is_file():
+        raise GeometryError(
+            f"no weights are shipped with this version: train some with s3d train-geometry, or give {_KINDS}"
+        )
+    directory = SHIPPED if name == SMALL else Path(name).expanduser()
+    if not directory.is_dir():
+        what = "is a file; give the folder that it is in" if directory.is_file() else "is not there"
+        foreign = _foreign(directory.name)
+        raise GeometryError(f"the geometry encoder {name} {what}{foreign}. Give {_KINDS}")
+    _kind(directory)
+    return directory
+
+
+def _kind(directory: Path) -> str:
+    from s3d_ros.geometry_tokens.pretrained import KINDS
+
+    held = " ".join(p.name for p in sorted(directory.iterdir()))
+    try:
+        told = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+        kind = str(told.get("kind") or told.get("model_type") or "")
+    except (OSError, ValueError, AttributeError):
+        told, kind = {}, ""
+    if kind == KIND or kind in KINDS:
+        return kind
+    foreign = _foreign(f"{directory.name} {held} {kind} {told.get('architectures', '')}")
+    what = f"is a {kind}" if kind else f"has no {CONFIG} that tells what it is"
+    raise GeometryError(f"the geometry encoder in {directory} {what}{foreign}. Give {_KINDS}")
+
+
+def _foreign(text: str) -> str:
+    found = next((title for word, title in _FOREIGN.items() if word in text.lower()), "")
+    return f" ({found}: Transformers has no class for it, so it can't be loaded here)" if found else ""
