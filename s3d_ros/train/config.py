@@ -82,6 +82,13 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
+class PositionConfig:
+    """ROSS3D: where in the map each visual token lies, added to its features. Needs depth, also when it is asked."""
+
+    codes: bool = _plain(False, "add them")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Where it goes and how it runs."""
 
@@ -104,6 +111,7 @@ class TrainConfig:
     tune: TuneConfig = field(default_factory=TuneConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    position: PositionConfig = field(default_factory=PositionConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
     @classmethod

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from s3d_ros.chat import ChatImage
 from s3d_ros.vlm.attention import GROUPED, use_grouped_attention
 from s3d_ros.vlm.config import ModelError
+from s3d_ros.vlm.grid import TokenGrid, token_grid
+from s3d_ros.vlm.parts import FeaturePart
 from s3d_ros.vlm.tokens import I64, ImageLayout, Prompt, common_prefix
 
 _WITHOUT_TILES = {"do_image_splitting": False, "crop_to_patches": False}
@@ -25,10 +27,14 @@ _LAYOUTS = 64  # of pictures of so many sizes are remembered
 
 
 class Family:
-    """A model with its processor. tile: let the processor cut pictures into tiles, if the family does."""
+    """A model with its processor. tile: let the processor cut pictures into tiles, if the family does.
 
-    def __init__(self, model: Any, processor: Any, tile: bool) -> None:
+    parts: what changes features after the encoder, in order.
+    """
+
+    def __init__(self, model: Any, processor: Any, tile: bool, parts: Sequence[FeaturePart] = ()) -> None:
         self.model = model
+        self.parts = tuple(parts)
         self.core = getattr(model, "model", model)
         self.processor = processor
         self.tile = tile
@@ -78,7 +84,15 @@ class Family:
         if len(features[0]) != expected:
             raise ModelError(f"its processor writes {expected} tokens for a picture, the model {len(features[0])}")
         self._output_type, self._listed = _pooling(type(output)), not isinstance(output.pooler_output, torch.Tensor)
+        for part in self.parts:
+            made = {k: v.to(self.device) for k, v in part.inputs(image, self.grid(image, inputs)).items()}
+            features = (part(features[0], [len(features[0])], [made]), *features[1:])
         return features
+
+    def grid(self, image: ChatImage, inputs: Mapping[str, Any]) -> TokenGrid:
+        """Return where the tokens of a picture lie on it. inputs: the encoder's. Raises ModelError."""
+        count = int(self.layout(image).is_image.sum())
+        return token_grid(inputs, count, self.model.config, self.processor.image_processor)
 
     def pixel_inputs(self, image: ChatImage) -> dict[str, torch.Tensor]:
         """Return the encoder's inputs for a picture."""
