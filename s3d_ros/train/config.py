@@ -89,6 +89,14 @@ class PositionConfig:
 
 
 @dataclass(frozen=True)
+class GeometryConfig:
+    """VLM-3R: tokens of a frozen geometry encoder are fused into the vision tokens of view frames."""
+
+    encoder: str = _plain("", "small, or a folder (docs/geometry_tokens.md); empty: none")
+    heads: int = _number(0, 0, 64, "of the fusion's attention; 0: one for about 64 of the vision tokens' width")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Where it goes and how it runs."""
 
@@ -112,6 +120,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     position: PositionConfig = field(default_factory=PositionConfig)
+    geometry: GeometryConfig = field(default_factory=GeometryConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,10 @@ class Trainee(torch.nn.Module):
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Return the sum of the cross-entropies of the answers' tokens, and the parts' losses by name; all scalars."""
         parts: list[Any] = list(self.parts.values())
-        features = self.family.encoded(batch.pixels) if batch.pixels else ()
+        with ExitStack() as around:
+            for part in parts if batch.pixels else ():
+                around.enter_context(part.encoding(batch))
+            features = self.family.encoded(batch.pixels) if batch.pixels else ()
         for part in parts:
             batch, features = part.before(batch, features)
         targets = batch.labels[:, 1:]

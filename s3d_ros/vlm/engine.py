@@ -10,6 +10,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ class Engine:
         if self.uncached or not chat.shared_parts:
             return
         self._check_beside(chat)
+        chat = self._prepared(chat)
         prompt = self.prompts.make(chat)
         shared = common_prefix(self.prompts.shared_tokens(chat), prompt.keys)
         if shared >= self.context_tokens:
@@ -145,6 +147,7 @@ class Engine:
         if not asked.chat.turns or asked.chat.turns[-1].role != "user":
             raise ChatError(ErrorCode.BAD_QUESTION, "there is nothing to answer: the last turn must be the user's")
         self._check_beside(asked.chat)
+        asked = replace(asked, chat=self._prepared(asked.chat))
         try:
             prompt = self.prompts.make(asked.chat)
         except ModelError as error:
@@ -157,6 +160,11 @@ class Engine:
         if asked.chat.shared_parts:
             shared = common_prefix(self.prompts.shared_tokens(asked.chat), prompt.keys)
         return Member(index, asked, prompt, self.family.positions(prompt), shared, started)
+
+    def _prepared(self, chat: Chat) -> Chat:
+        for part in self.family.parts:
+            chat = part.prepared(chat)
+        return chat
 
     def _check_beside(self, chat: Chat) -> None:
         """Refuse pictures without what the model's parts need: it would answer, and not know where things are."""

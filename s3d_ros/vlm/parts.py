@@ -14,12 +14,15 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from s3d_ros.chat import ChatImage
+from s3d_ros.chat import Chat, ChatImage
 from s3d_ros.vlm.beside import PARTS_JSON, PARTS_WEIGHTS, read_parts
 from s3d_ros.vlm.config import ModelError
 from s3d_ros.vlm.grid import TokenGrid
 
-KINDS = {"position": "s3d_ros.vlm.position:PositionCode"}  # name: class, made of (width, settings)
+KINDS = {  # name: class, made of (width, settings)
+    "position": "s3d_ros.vlm.position:PositionCode",
+    "geometry": "s3d_ros.vlm.geometry:GeometryPart",
+}
 
 
 class FeaturePart(torch.nn.Module):
@@ -30,11 +33,29 @@ class FeaturePart(torch.nn.Module):
 
     name = ""
     needs: frozenset[str] = frozenset()
+    early = False  # works before the projector, by ``tokens_of`` and ``fused``, not after it
 
     def __init__(self, width: int, settings: Mapping[str, Any]) -> None:
         super().__init__()
         self.width = width
         self.settings = dict(settings)
+
+    def opened(self, directory: Path) -> None:
+        """Read what it has in a checkpoint beside its weights. Raises ModelError."""
+
+    def prepared(self, chat: Chat) -> Chat:
+        """Return a chat as the model is to read it; pictures that it would see differently get other keys."""
+        return chat
+
+    def tokens_of(self, image: ChatImage) -> torch.Tensor | None:
+        """Return what an early part fuses into a picture of a prepared chat, None for nothing."""
+        return None
+
+    def fused(
+        self, vision: torch.Tensor, counts: Sequence[int], geometry: Sequence[torch.Tensor | None]
+    ) -> torch.Tensor:
+        """Return changed tokens (n, d) of an encoder, before its projector. counts: the tokens of each picture."""
+        raise NotImplementedError
 
     def inputs(self, image: ChatImage, grid: TokenGrid) -> dict[str, torch.Tensor]:
         """Return what ``forward`` needs of a picture, on the CPU; made once for a picture, in another thread."""
@@ -67,6 +88,7 @@ def load_parts(directory: Path, model: Any, device: str) -> list[FeaturePart]:
     weights = part_weights(directory) if any(True for part in parts for _ in part.parameters()) else {}
     for part in parts:
         load_weights(part, weights, directory)
+        part.opened(directory)
         part.to(device=device, dtype=model.dtype).eval()
     return parts
 

@@ -8,8 +8,9 @@ parts a run is bit for bit what it would be without this package.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,10 @@ class RunPart(torch.nn.Module):
         """Return what is made for each example anew; it comes as ``batch.extra[row][name]``."""
         return {}
 
+    def encoding(self, batch: Batch) -> AbstractContextManager[None]:
+        """Surround the encoding of a batch's pictures, to change what the encoder gives."""
+        return nullcontext()
+
     def before(self, batch: Batch, features: tuple[torch.Tensor, ...]) -> tuple[Batch, tuple[torch.Tensor, ...]]:
         """Change what goes into the language model. features[0]: (n, d) of all pictures' tokens, in order."""
         return batch, features
@@ -82,6 +87,9 @@ class RunPart(torch.nn.Module):
         features: (n, d) as they went in; output: (b, n, d) last hidden states.
         """
         return {}
+
+    def write(self, path: Path) -> None:
+        """Write into a checkpoint what answering needs beside its weights."""
 
     @property
     def feature_part(self) -> FeaturePart | None:

@@ -22,6 +22,8 @@ Progress = Callable[[str, int, int], None]
 def switched_on(config: TrainConfig) -> list[str]:
     """Return the names of a run's parts, in the order in which they work."""
     on = []
+    if config.geometry.encoder:
+        on.append("geometry")
     if config.position.codes:
         on.append("position")
     return on
@@ -35,6 +37,10 @@ def make_parts(config: TrainConfig, loaded: Any, samples: Any, progress: Progres
     width = feature_width(loaded.model)
     parts: list[RunPart] = []
     for name in switched_on(config):
+        if name == "geometry":
+            from s3d_ros.train.parts.geometry import Geometry
+
+            parts.append(Geometry.made(config.geometry, loaded.family, config.data.marked))
         if name == "position":
             parts.append(Changing(make_part("position", width, {})))
     return parts
@@ -72,10 +78,11 @@ def write_parts(path: Path, parts: Sequence[RunPart], state: Mapping[str, torch.
         return
     told = {p.name: {"answers": p.answers, "needs": sorted(p.needs), "settings": p.settings()} for p in parts}
     (path / PARTS_JSON).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    weights = {}
+    weights: dict[str, torch.Tensor] = {}
     for part in parts:
         prefix = f"parts.{part.name}." + ("part." if part.feature_part is not None else "")
         own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         weights |= {f"{part.name}.{k}": v.detach().to("cpu").contiguous() for k, v in own.items()}
+        part.write(path)
     if weights:
         save_file(weights, path / PARTS_WEIGHTS)
