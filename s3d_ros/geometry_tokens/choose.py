@@ -8,7 +8,7 @@ from pathlib import Path
 from s3d_ros.geometry_tokens.config import CONFIG, KIND
 from s3d_ros.geometry_tokens.encoder import GeometryEncoder, GeometryError
 
-SMALL = "small"
+SMALL, SCORES = "small", "scores.json"
 SHIPPED = Path(__file__).parent / "weights"
 _KINDS = (
     f"'{SMALL}' (shipped), a folder that s3d train-geometry wrote, or one of a Depth Anything V2 (metric) or a "
@@ -37,6 +37,19 @@ def load_encoder(name: str, device: str = "cpu") -> GeometryEncoder:
     from s3d_ros.geometry_tokens.pretrained import PretrainedDepth
 
     return PretrainedDepth.load(directory, device)
+
+
+def measured(name: str) -> str:
+    """Return in words how good an encoder was on rooms that it had not seen, where its folder says (scores.json)."""
+    try:
+        told = json.loads((encoder_folder(name) / SCORES).read_text(encoding="utf-8"))
+        depth, drift = float(told["abs_rel"]), float(told["drift_50_m"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "How good they are was not measured."
+    return (
+        f"In {told['of']} its depth was off by {100 * depth:.0f} % on average, and its place by {drift:.1f} m after 50 "
+        "pictures; in real ones both are worse."
+    )
 
 
 def encoder_folder(name: str) -> Path:

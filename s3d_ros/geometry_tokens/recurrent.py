@@ -101,6 +101,7 @@ class RecurrentGeometry(nn.Module):
         self.keep = nn.Parameter(torch.zeros(d))
         self.tell = nn.Linear(d, 7)  # turn, shift, focal length
         self.register_buffer("pose_code", _pose_code(d))
+        self.coarse = nn.Linear(d, 1)  # depth of a whole token; what follows adds to it what is finer
         self.raise_8 = nn.Sequential(nn.Conv2d(d + c, 64, 3, padding=1), nn.ReLU())
         self.raise_4 = nn.Sequential(nn.Conv2d(64 + b, 40, 3, padding=1), nn.ReLU())
         self.raise_2 = nn.Sequential(nn.Conv2d(40 + a, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 2, 3, padding=1))
@@ -211,11 +212,13 @@ class RecurrentGeometry(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         h, w = encoded.size
         x = tokens.transpose(1, 2).reshape(tokens.shape[0], -1, h, w)
+        coarse = self.coarse(tokens).transpose(1, 2).reshape(-1, 1, h, w).float()
+        coarse = F.interpolate(coarse, scale_factor=CELL_PX / DEPTH_PX, mode="bilinear", align_corners=False)
         maps = encoded.maps
         x = self.raise_8(torch.cat([upsampled(x), maps[2]], dim=1))
         x = self.raise_4(torch.cat([upsampled(x), maps[1]], dim=1))
         out = self.raise_2(torch.cat([upsampled(x), maps[0]], dim=1)).float()
-        log_depth = out[:, 0] + log_focal[:, None, None] + torch.log(torch.tensor(_USUAL_DEPTH_M))
+        log_depth = out[:, 0] + coarse[:, 0] + log_focal[:, None, None] + torch.log(torch.tensor(_USUAL_DEPTH_M))
         log_b = out[:, 1].clamp(_LEAST_LOG_B, _MOST_LOG_B)
         return log_depth, log_b
 

@@ -72,7 +72,7 @@ class Look:
     def random(cls, rng: np.random.Generator) -> Look:
         """Return a look: colour jitter, zoom, flip, noise."""
         zoom = float(rng.uniform(*_ZOOM)) if rng.random() < 0.7 else 1.0
-        gain = rng.uniform(0.65, 1.35) * rng.uniform(0.8, 1.2, 3)
+        gain = rng.uniform(0.7, 1.3) * rng.uniform(0.88, 1.12, 3)
         left, top = rng.uniform(0, 1 - zoom, 2).tolist()
         return cls(
             zoom,
@@ -81,8 +81,8 @@ class Look:
             flip=bool(rng.random() < 0.5),
             gain=(float(gain[0]), float(gain[1]), float(gain[2])),
             gamma=float(np.exp(rng.uniform(-0.4, 0.4))),
-            saturation=float(rng.uniform(0.2, 1.4)),
-            noise=float(rng.uniform(0, 8)),
+            saturation=float(rng.uniform(0.4, 1.4)),
+            noise=float(rng.uniform(0, 5)),
             blur=float(rng.choice([0.0, 0.0, 0.5, 0.9])),
             flicker=float(rng.uniform(0, 0.05)),
         )

@@ -27,7 +27,7 @@ from s3d_ros.train.geometry.episodes import Episode, episode, truth_of
 from s3d_ros.train.geometry.losses import losses
 
 _STATE, _LOG = "state.pt", "training.jsonl"
-_MAY_CHANGE = ("every",)
+_MAY_CHANGE = ("every", "steps")  # a run may be made longer or shorter; its rate then falls accordingly
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class GeometryTraining:
     steps: int = 3000
     batch: int = 6
     chunk: int = 3
-    chunks: int = 5
+    chunks: int = 4
     lr: float = 1.2e-3
     warmup: int = 60
     weight_decay: float = 0.02
@@ -73,7 +73,7 @@ def train_geometry(
             for group in optimizer.param_groups:
                 group["lr"] = rate(step, settings)
             loss, state, told = chunk_loss(model, made, k * settings.chunk, settings.chunk, state,
-                                           min(1.0, 4 * step / settings.steps))  # fmt: skip
+                                           min(1.0, max(0.0, 4 * step / settings.steps - 0.4)))  # fmt: skip
             if not math.isfinite(float(loss.detach())):
                 raise GeometryError(f"the loss is {float(loss.detach())} at step {step + 1}: make the rate smaller")
             optimizer.zero_grad(set_to_none=True)
