@@ -26,6 +26,7 @@ from s3d_ros.train.data import Samples
 from s3d_ros.train.loop import train
 from s3d_ros.train.model import Trainee, load
 from s3d_ros.train.parts.make import make_parts
+from s3d_ros.train.small.model import ModelShape, make_model, make_tokenizer, save_model
 from s3d_ros.types import Question
 from s3d_ros.vlm.config import ModelConfig, ModelError
 from s3d_ros.vlm.engine import Asked, Engine
@@ -246,6 +247,22 @@ def _without_geometry(directory: Path, tmp_path: Path) -> Path:
     shutil.copytree(directory, bare)
     (bare / "parts.json").unlink()
     return bare
+
+
+def test_fastvlm_of_the_small_model_is_tuned_and_asked(root: Path, tmp_path: Path) -> None:
+    tokenizer = make_tokenizer(600)
+    shape = ModelShape(tower_widths=(32, 32, 64), tower_depths=(1, 1, 1), hidden=64, layers=2, heads=2, mlp=128)
+    save_model(make_model(shape, tokenizer), tokenizer, tmp_path / "fast")
+    last = train(config(root, tmp_path / "out", model=str(tmp_path / "fast")))
+    assert json.loads((last / "parts.json").read_text())["geometry"]["settings"]["vision_width"] == 64
+    wanted = ModelConfig(model=str(strong(last, tmp_path / "strong")), local_only=True)
+    scene = load_scene(root / "run")
+    prompter = VlmAnswerer(_Named()).prompter
+    first, second = (prompter.build(Question(q), scene).chat for q in ("Where is the chair?", "How large is it?"))
+    engine = Engine(wanted)
+    ask(engine, first)
+    (kept,), (bare,) = ask(engine, second), ask(Engine(wanted), second)
+    assert kept.reused_tokens > 20 and bare.reused_tokens == 0 and same(kept, bare)
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------

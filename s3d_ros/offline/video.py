@@ -125,7 +125,7 @@ class VideoRecording:
                 )
             self.focal.append(camera.fx / camera.width)
             T, tracked = odometry.step(shot.pixels, geometry.depth_m, camera), odometry.tracked
-            if self._by_encoder(geometry):
+            if self._by_encoder(geometry, encoder.name):
                 assert geometry.T_first_camera is not None
                 T, tracked = geometry.T_first_camera, geometry.tracked
             if tracked < _LEAST_TRACKED:
@@ -171,9 +171,9 @@ class VideoRecording:
         f = self.config.focal * width
         return Intrinsics(width, height, f, f, width / 2 - 0.5, height / 2 - 0.5) if f else None
 
-    def _by_encoder(self, geometry: FrameGeometry) -> bool:
+    def _by_encoder(self, geometry: FrameGeometry, name: str) -> bool:
         if self.config.poses == "encoder" and geometry.T_first_camera is None:
-            raise RecordingError(f"the encoder {self.config.encoder} tells no poses: set video.poses to features")
+            raise RecordingError(f"the encoder {name} tells no poses: set video.poses to features")
         return self.config.poses == "encoder"
 
 
