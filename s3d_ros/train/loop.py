@@ -25,7 +25,7 @@ from s3d_ros.train.data import Samples, check_shards, prefetched
 from s3d_ros.train.evaluation import answered
 from s3d_ros.train.metrics import Metrics
 from s3d_ros.train.model import Trainee, check_model, choose_weights, load
-from s3d_ros.train.parts.make import begin_from, check_parts, make_parts
+from s3d_ros.train.parts.make import answer_lead, begin_from, check_parts, learns_pictures, make_parts, switched_on
 from s3d_ros.train.reader import TrainingSet
 from s3d_ros.vlm.family import Family
 
@@ -52,10 +52,12 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
     loaded = load(config.model, dtype, "cpu" if sharded else str(device), told)
     model, family = loaded.model, loaded.family
 
-    samples = Samples(config.data, config.data.split, family, config.run.seed)
+    lead = answer_lead(config, loaded)
+    samples = Samples(config.data, config.data.split, family, config.run.seed, learns_pictures(config), lead)
     text = model.config.get_text_config()
     samples.measure(getattr(text, "max_position_embeddings", 0) or 0, lambda k, n: progress("reading records", k, n))
-    parts = make_parts(config, loaded, samples, progress)
+    with accelerator.main_process_first():  # it may have to train an autoencoder
+        parts = make_parts(config, loaded, samples, progress)
     begin_from(parts, loaded.directory)
     samples.use(parts)
     held_out = _held_out(config, samples)
@@ -192,9 +194,13 @@ def _accelerator(config: TrainConfig, precision: str) -> Any:
     if importlib.util.find_spec("accelerate") is None:
         raise TrainError("accelerate is not installed: pip install 's3d_ros[train]'")
     from accelerate import Accelerator
+    from accelerate.utils import DistributedDataParallelKwargs
 
+    # some steps have no use for some weights of parts
+    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)] if switched_on(config) else None
     return Accelerator(
         cpu=config.run.device == "cpu",
+        kwargs_handlers=handlers,
         mixed_precision="bf16" if precision == "bf16" else "no",
         gradient_accumulation_steps=config.optimizer.accumulate,
     )
@@ -221,7 +227,7 @@ def _held_out(config: TrainConfig, samples: Samples) -> tuple[Samples, list[int]
     if not config.data.val_split or not config.run.eval_every:
         return None
     own = Family(samples.family.model, samples.family.processor, samples.family.tile)  # the other is a thread's
-    held = Samples(config.data, config.data.val_split, own, config.run.seed)
+    held = Samples(config.data, config.data.val_split, own, config.run.seed, lead=samples.lead)
     held.use(samples.parts)
     count = min(len(held.records), config.run.eval_records)
     return held, [k * len(held.records) // count for k in range(count)]
@@ -235,11 +241,16 @@ def _evaluate(
     held, indices = held_out
     trainee.eval()
     summed, count = 0.0, 0
+    figures: dict[str, list[float]] = {}
     with torch.no_grad():
         for index in indices:
             batch = held.batch([index], 0).to(accelerator.device)
-            summed, count = summed + float(trainee(batch)[0]), count + batch.answer_tokens
+            answers, extra = trainee(batch)
+            summed, count = summed + float(answers), count + batch.answer_tokens
+            for name, value in extra.items():
+                figures.setdefault(f"val_{name}", []).append(float(value))
     told: dict[str, Any] = {"val_loss": summed / max(count, 1)}
+    told |= {name: sum(values) / len(values) for name, values in figures.items()}
     if metrics and not sharded:
         with accelerator.autocast():
             device = str(accelerator.device)

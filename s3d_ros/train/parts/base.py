@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,15 +31,14 @@ Tensors = dict[str, torch.Tensor]
 class Example:
     """One record of a micro-batch, as parts get it in the data's thread.
 
-    names: of its pictures, members of the scene, in the prompt's order. objects: map IDs that are the answer. grounds:
-    whether it asks which objects are meant. step: the optimiser's, from 0; -1: it is evaluated, not learnt. rng: of the
-    run's seed and the example's number, so that a run can go on anywhere.
+    names: of its pictures, members of the scene, in the prompt's order. objects: map IDs that are meant, where it asks
+    which are; None where it asks for something else, or nothing. step: the optimiser's, from 0; -1: it is evaluated.
+    rng: of the run's seed and the example's number, so that a run can go on anywhere.
     """
 
     scene: SceneData
     names: tuple[str, ...]
-    objects: tuple[int, ...]
-    grounds: bool
+    objects: tuple[int, ...] | None
     step: int
     rng: np.random.Generator
 
@@ -79,9 +79,13 @@ class RunPart(torch.nn.Module):
     def losses(self, batch: Batch, features: torch.Tensor, output: torch.Tensor) -> Tensors:
         """Return losses by name, scalars with their weight, each a mean over this micro-batch.
 
-        features: (n, d) as they went in; output: (b, n, d) last hidden states.
+        features: (n, d) as they went in; output: (b, n, d) last hidden states. In evaluation (``batch.step`` is -1)
+        these are figures to be noted, and there may be others.
         """
         return {}
+
+    def write(self, path: Path) -> None:
+        """Write into a checkpoint what belongs to it beside its weights and settings."""
 
     @property
     def feature_part(self) -> FeaturePart | None:
