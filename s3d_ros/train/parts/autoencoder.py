@@ -24,7 +24,7 @@ _OWN = "s3d_autoencoder"
 
 
 class SmallAutoencoder(nn.Module):
-    """A convolutional KL autoencoder, 0.7 M parameters. Pictures (b, 3, H, W) in -1..1, sides multiples of 8."""
+    """A convolutional KL autoencoder, 1.1 M parameters. Pictures (b, 3, H, W) in -1..1, sides multiples of 8."""
 
     def __init__(self, width: int = 64, channels: int = 16) -> None:
         super().__init__()

@@ -33,7 +33,7 @@ def without_views(
 
     stays = torch.ones_like(batch.types, dtype=torch.bool)
     stays[batch.types.bool()] = keep  # features come in the order of their tokens
-    real = stays if batch.mask is None else stays & batch.mask.bool()
+    stays = stays if batch.mask is None else stays & batch.mask.bool()
     order = torch.argsort((~stays).int(), dim=1, stable=True)[:, : int(stays.sum(dim=1).max())]
     kept = stays.gather(1, order)
     ids, labels, types = (x.gather(1, order) for x in (batch.ids, batch.labels, batch.types))
@@ -45,7 +45,7 @@ def without_views(
         labels=labels.masked_fill(~kept, IGNORED),
         types=types * kept,
         positions=positions,
-        mask=real.gather(1, order).long(),
+        mask=kept.long(),
         pictures=tuple(pictures),
     )
     return changed, (first, *deep)
