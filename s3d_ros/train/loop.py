@@ -89,6 +89,7 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
             orders[epoch] = samples.batches(epoch, size)
         return samples.batch(orders[epoch][at], epoch, number // (accumulate * world), number)
 
+    told_by_parts = [name for part in parts for name in part.told]
     mine = range(start * accumulate * world + accelerator.process_index, steps * accumulate * world, world)
     batches = prefetched(micro_batch, mine)
     trainee.train()
@@ -103,15 +104,16 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
         for group in optimizer.param_groups:
             group["lr"] = rate
         total, model_s = torch.zeros((), device=device), 0.0
-        parts_losses: dict[str, torch.Tensor] = {}
+        beside = torch.zeros(2, len(told_by_parts), device=device)  # sums, and in how many micro-batches
         for batch in held:
             with accelerator.accumulate(trainee):
                 from_s = time.perf_counter()
                 answers, extra = trainee(batch.to(device))
                 loss = answers / max(tokens, 1)
+                total += loss.detach()
                 for name, value in extra.items():  # means of a micro-batch, all of which count the same
                     loss = loss + value / (world * accumulate)
-                    parts_losses[name] = parts_losses.get(name, 0) + value.detach() / (world * accumulate)
+                    beside[:, told_by_parts.index(name)] += torch.stack([value.detach(), torch.ones_like(value)])
                 accelerator.backward(loss * (world * accumulate))  # accelerate and DDP take means
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
@@ -121,11 +123,12 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
                     norm = accelerator.clip_grad_norm_(trainee.parameters(), config.optimizer.clip)
                 optimizer.step()
                 optimizer.zero_grad()
-            total += loss.detach()
         summed = float(accelerator.reduce(total, "sum"))
-        if not math.isfinite(summed):
-            raise TrainError(f"the loss is {summed} at step {step + 1}: make optimizer.lr smaller, or precision fp32")
-        each = {name: float(accelerator.reduce(mean, "sum")) for name, mean in parts_losses.items()}
+        sums, counts = (accelerator.reduce(beside, "sum") if parts else beside).tolist()
+        each = {name: s / n for name, s, n in zip(told_by_parts, sums, counts, strict=True) if n}
+        for name, value in {"loss": summed, **each}.items():
+            if not math.isfinite(value):
+                raise TrainError(f"{name} is {value} at step {step + 1}: make optimizer.lr smaller, or precision fp32")
         if metrics:
             took = time.perf_counter() - began
             metrics.add(step=step + 1, loss=summed, **each, lr=rate, grad_norm=float(norm), answer_tokens=tokens,

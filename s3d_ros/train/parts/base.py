@@ -47,8 +47,8 @@ class RunPart(torch.nn.Module):
     """One switch of a run; this one does nothing.
 
     name: in the config, in checkpoints, and of its data in a batch. needs: what view frames must have beside them
-    (``vlm.beside``). answers: the model can't be asked without it. wants_output: ``losses`` needs the language model's
-    last hidden states.
+    (``vlm.beside``). answers: the model can't be asked without it. wants_output: it has ``losses``, of which the names
+    in training are ``told``.
     """
 
     name = ""
@@ -56,6 +56,7 @@ class RunPart(torch.nn.Module):
     answers = False
     wants_output = False
     needs_grid = False
+    told: tuple[str, ...] = ()
 
     def settings(self) -> dict[str, Any]:
         """Return what it is made of, for checkpoints."""

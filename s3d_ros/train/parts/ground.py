@@ -42,6 +42,7 @@ class GroundHead(RunPart):
     needs = frozenset({DEPTH})
     wants_output = True
     needs_grid = True
+    told = ("ground",)
 
     def __init__(self, config: GroundConfig, hidden: int, token: int, tokenizer: Any) -> None:
         super().__init__()

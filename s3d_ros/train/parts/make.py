@@ -94,13 +94,17 @@ def check_parts(config: TrainConfig, directory: Path) -> None:
         )
 
 
-def begin_from(parts: Sequence[RunPart], directory: Path) -> None:
-    """Take over the weights of parts that the model to begin from has likewise. Raises TrainError."""
+def begin_from(parts: Sequence[RunPart], directory: Path, strict: bool = False) -> None:
+    """Take over the weights of parts that the model to begin from has likewise; parts of other sizes stay fresh.
+
+    strict: all must be there. Raises TrainError.
+    """
     try:
-        known = read_parts(directory)
-        weights = part_weights(directory) if known else {}
+        weights = part_weights(directory) if read_parts(directory) else {}
         for part in parts:
-            if part.name in known and known[part.name]["settings"] == part.settings():
+            own = (part.feature_part or part).state_dict()
+            held = {k: tuple(v.shape) for k, v in weights.items() if k.startswith(f"{part.name}.")}
+            if strict or held == {f"{part.name}.{k}": tuple(v.shape) for k, v in own.items()}:
                 load_weights(part.feature_part or part, weights, directory)
     except ModelError as error:
         raise TrainError(str(error)) from error

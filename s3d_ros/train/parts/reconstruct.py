@@ -34,6 +34,7 @@ class Reconstruct(RunPart):
 
     name = "reconstruct"
     wants_output = True
+    told = ("cross_view", "global_view")
 
     def __init__(self, config: ReconstructConfig, latents: Latents, hidden: int, width: int, channels: int) -> None:
         super().__init__()
