@@ -26,6 +26,7 @@ from s3d_ros.cli_support import (
 from s3d_ros.train.cli import app as dataset_app
 from s3d_ros.train.cli import train
 from s3d_ros.train.geometry.cli import app as geometry_app
+from s3d_ros.train.parts.cli import train_draw, train_vae
 from s3d_ros.train.small.cli import app as small_app
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ app = typer.Typer(
 app.add_typer(benchmark_app, name="benchmark", rich_help_panel="See and measure")
 app.add_typer(dataset_app, name="dataset", rich_help_panel="Training")
 app.command(rich_help_panel="Training")(train)
+app.command(rich_help_panel="Training")(train_vae)
+app.command(rich_help_panel="Training")(train_draw)
 app.add_typer(small_app, name="train-small", rich_help_panel="Training")
 app.add_typer(geometry_app, name="train-geometry", rich_help_panel="Training")
 

@@ -76,6 +76,7 @@ class Toy(RunPart):
 
     name = "toy"
     wants_output = True
+    told = ("toy",)
 
     def __init__(self) -> None:
         super().__init__()

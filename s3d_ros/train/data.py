@@ -26,6 +26,7 @@ from s3d_ros.train.config import DataConfig, TrainError
 from s3d_ros.train.parts.base import Example, RunPart
 from s3d_ros.train.reader import SceneData, TrainingRecord, TrainingSet
 from s3d_ros.train.sharegpt import chat_parts
+from s3d_ros.train.unlabelled import silent_chat, with_text
 from s3d_ros.vlm.beside import DEPTH, beside_depth
 from s3d_ros.vlm.config import ModelError
 from s3d_ros.vlm.family import Family
@@ -66,12 +67,18 @@ def shuffled(chat: Chat, rng: np.random.Generator) -> Chat:
 class Samples:
     """The samples of a training set. Made in one thread at a time; the model is used for its positions only.
 
-    parts: of the run, see ``use``.
+    indices: of records; -1 - number for a scene of which only the pictures are learnt from. parts: see ``use``.
     """
 
-    def __init__(self, config: DataConfig, split: str, family: Family, seed: int) -> None:
-        """Raises DatasetError for a set that is not whole, TrainError for one without records."""
-        self.config, self.family, self.seed = config, family, seed
+    def __init__(
+        self, config: DataConfig, split: str, family: Family, seed: int, pictures: bool = False, lead: int = -1
+    ) -> None:
+        """pictures: scenes without text are of use, too: those of ``text_share``, and those that nothing is asked of.
+        lead: a token that answers begin with where objects are asked for; -1: none.
+
+        Raises DatasetError for a set that is not whole, TrainError for one without records.
+        """
+        self.config, self.family, self.seed, self.lead = config, family, seed, lead
         if not config.set:
             raise TrainError("data.set is empty: name the folder of a training set (s3d dataset build)")
         self.records = TrainingSet(config.set, split)
@@ -81,7 +88,7 @@ class Samples:
         )
         self._ends: tuple[int, ...] = _end_tokens(family.model, processor.tokenizer)
         count = min(config.records or len(self.records), len(self.records))
-        self.indices = list(range(count))
+        self.indices = self._with_silent(count) if pictures else list(range(count))
         self.lengths: dict[int, int] = {}
         self.parts: tuple[RunPart, ...] = ()
         self._kept: OrderedDict[str, tuple[dict[str, torch.Tensor], Made]] = OrderedDict()
@@ -93,8 +100,7 @@ class Samples:
         """Let the parts of a run add to pictures and examples from now on. Raises TrainError where depth is missing."""
         self.parts = tuple(parts)
         if any(p.needs_grid for p in parts):  # a family whose is not known is refused here
-            record = self.records[self.indices[0]]
-            image = ChatImage(record.images[0], _without_pixels(record)[0].images[0].pixels)
+            image = self.sample(self.indices[0]).images[0]
             self.family.grid(image, self.family.pixel_inputs(image))
         needing = [p.name for p in parts if DEPTH in p.needs]
         for scene in self.records.scenes() if needing else ():
@@ -114,12 +120,11 @@ class Samples:
         config = self.config
         most = min(config.max_tokens, limit or config.max_tokens)
         long: list[str] = []
-        kept = []
-        for done, index in enumerate(self.indices):
-            record = self.records[index]
-            sample = self._sample(*_without_pixels(record), None)
+        indices = list(dict.fromkeys(self.indices))
+        for done, index in enumerate(indices):
+            sample = self._sample(index, None)
             answer = int((sample.labels != IGNORED).sum())
-            where = f"{record.scene.key}/{record.id}"
+            where = self._scene(index).key + (f"/{self.records[index].id}" if index >= 0 else "")
             if answer > config.max_answer_tokens:
                 long.append(f"{where}: its answer has {answer} tokens, data.max_answer_tokens is "
                             f"{config.max_answer_tokens}")  # fmt: skip
@@ -127,16 +132,15 @@ class Samples:
                 of = "data.max_tokens" if most == config.max_tokens else "the model's context"
                 long.append(f"{where} has {len(sample.ids)} tokens, {of} is {most}")
             else:
-                kept.append(index)
                 self.lengths[index] = len(sample.ids)
-            progress(done + 1, len(self.indices))
-        if long and (config.too_long == "refuse" or not kept):
+            progress(done + 1, len(indices))
+        if long and (config.too_long == "refuse" or not self.lengths):
             more = f"; and {len(long) - _LISTED} more" if len(long) > _LISTED else ""
             raise TrainError(
                 f"records are too long: {'; '.join(long[:_LISTED])}{more}. Raise the limit, build the set with "
                 "fewer or smaller pictures, or set data.too_long to leave_out"
             )
-        self.indices = kept
+        self.indices = [i for i in self.indices if i in self.lengths]
 
     def batches(self, epoch: int, size: int) -> list[list[int]]:
         """Return an epoch's records, shuffled, in batches of like length; the last one may be smaller."""
@@ -151,10 +155,9 @@ class Samples:
 
     def sample(self, index: int, epoch: int = 0) -> Sample:
         """Return a record as a sample, its frames shuffled where that is asked for; the images have sizes only."""
-        record = self.records[index]
-        chat, answer = _without_pixels(record)
-        free = self.config.shuffle_frames and not _IN_ORDER.search(record.kind)
-        return self._sample(chat, answer, np.random.default_rng((self.seed, epoch, index, 2)) if free else None)
+        free = self.config.shuffle_frames and (index < 0 or not _IN_ORDER.search(self.records[index].kind))
+        told = (self.seed, epoch, index, 2) if index >= 0 else (self.seed, epoch, -index, 4)
+        return self._sample(index, np.random.default_rng(told) if free else None)
 
     def chat(self, index: int) -> tuple[Chat, str]:
         """Return the chat of a record with its pictures, as it is asked, and the right answer."""
@@ -165,7 +168,8 @@ class Samples:
         """Return a micro-batch on the CPU. step: the optimiser's, -1 in evaluation; number: the micro-batch's."""
         samples = [self.sample(i, epoch) for i in indices]
         named = [(row, image) for row, s in enumerate(samples) for image in s.images]
-        made = [self._inputs(self.records[indices[row]].scene, image.key) for row, image in named]
+        scenes = [self._scene(i) for i in indices]
+        made = [self._inputs(scenes[row], image.key) for row, image in named]
         blank = self.family.processor.tokenizer.pad_token_id or 0
         batch = joined(samples, self.family.grouped([inputs for inputs, _ in made]), blank)
         if not self.parts:
@@ -176,17 +180,38 @@ class Samples:
             for (row, image), count, (_, of) in zip(named, counts, made, strict=True)
         )  # fmt: skip
         extra = (
-            self._extra(i, s, step, (self.seed, number, row, 3))
+            self._extra(i, s, step, np.random.default_rng((self.seed, number, row, 3)))
             for row, (i, s) in enumerate(zip(indices, samples, strict=True))
         )
         return replace(batch, pictures=tuple(seen), extra=tuple(extra), step=step)
 
-    def _extra(self, index: int, sample: Sample, step: int, seed: tuple[int, ...]) -> Made:
-        record = self.records[index]
-        grounds = record.task in (Task.GROUND_ONE, Task.GROUND_MANY)
+    def _extra(self, index: int, sample: Sample, step: int, rng: np.random.Generator) -> Made:
+        record = self.records[index] if index >= 0 else None
         names = tuple(image.key for image in sample.images)
-        example = Example(record.scene, names, record.objects, grounds, step, np.random.default_rng(seed))
+        objects = None if record is None or not _grounds(record) else record.objects
+        example = Example(self._scene(index), names, objects, step, rng)
         return {part.name: part.example(example) for part in self.parts}
+
+    def _with_silent(self, count: int) -> list[int]:
+        """Return the first records but those whose text is left out; for these, and for scenes without any, their
+        scenes, as often as they would have been asked about."""
+        scenes = [self.records.scene_of(i) for i in range(count)]
+        asked = set(scenes)
+        told = with_text(map(self.records.key_of, asked), self.config.text_share, self.seed)
+        quiet = set() if self.config.records else set(range(self.records.scene_count)) - asked
+        mean = max(1, round(count / max(len(asked), 1)))
+        kept = [i if self.records.key_of(s) in told else -1 - s for i, s in enumerate(scenes)]
+        return kept + [-1 - s for s in sorted(quiet) for _ in range(mean)]
+
+    def _scene(self, index: int) -> SceneData:
+        return self.records.scene(-1 - index if index < 0 else self.records.scene_of(index))
+
+    def _bare(self, index: int) -> tuple[Chat, str]:
+        """Return a record's chat, its pictures with sizes only, and its answer, "" where only pictures are learnt."""
+        if index >= 0:
+            return _without_pixels(self.records[index])
+        scene = self._scene(index)
+        return silent_chat(scene, self.records[0].system, lambda name: _sized(scene, name)), ""
 
     def _image(self, scene: SceneData, name: str) -> ChatImage:
         """Return a picture of a scene, with what the parts need beside it."""
@@ -219,9 +244,12 @@ class Samples:
         self._kept.move_to_end(name)
         return self._kept[name]
 
-    def _sample(self, chat: Chat, answer: str, rng: np.random.Generator | None) -> Sample:
+    def _sample(self, index: int, rng: np.random.Generator | None) -> Sample:
+        chat, answer = self._bare(index)
         prompt = self.prompts.make(chat if rng is None else shuffled(chat, rng))
-        told = self._answer(chat, prompt, answer)
+        told = self._answer(chat, prompt, answer) if answer else np.zeros(0, np.int64)
+        if self.lead >= 0 and index >= 0 and _grounds(self.records[index]):
+            told = np.concatenate([[self.lead], told])
         n, k = len(prompt), len(told)
         blank = np.full(k, -1)
         whole = Prompt(
@@ -281,22 +309,22 @@ def check_shards(folder: Path) -> None:
 
 
 def _without_pixels(record: TrainingRecord) -> tuple[Chat, str]:
-    sizes = _sizes(record)
-    return chat_of(record, lambda name: ChatImage(name, np.broadcast_to(np.uint8(0), sizes[name])))
+    return chat_of(record, lambda name: _sized(record.scene, name))
+
+
+def _grounds(record: TrainingRecord) -> bool:
+    return record.task in (Task.GROUND_ONE, Task.GROUND_MANY)
 
 
 def _bytes(*held: Mapping[str, torch.Tensor]) -> int:
     return sum(v.nbytes for tensors in held for v in tensors.values())
 
 
-def _sizes(record: TrainingRecord) -> dict[str, tuple[int, int, int]]:
-    """Return the shapes of a record's pictures, from the scene's own list."""
-    data = record.scene.data
-    named = {v["marked"]: v for v in data["views"]} | dict(data["bevs"])
-    return {
-        name: (named[name]["height"], named[name]["width"], 3) if name in named else record.scene.image(name).shape
-        for name in record.images
-    }
+def _sized(scene: SceneData, name: str) -> ChatImage:
+    """Return a picture without its pixels, of the shape that the scene's own list tells."""
+    about = next((v for v in scene.data["views"] if v["marked"] == name), None) or scene.data["bevs"].get(name)
+    shape = scene.image(name).shape if about is None else (about["height"], about["width"], 3)
+    return ChatImage(name, np.broadcast_to(np.uint8(0), shape))
 
 
 def _end_tokens(model: torch.nn.Module, tokenizer: object) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from s3d_ros.train.data import Samples, check_shards, prefetched
 from s3d_ros.train.evaluation import answered
 from s3d_ros.train.metrics import Metrics
 from s3d_ros.train.model import Trainee, check_model, choose_weights, load
-from s3d_ros.train.parts.make import begin_from, check_parts, make_parts
+from s3d_ros.train.parts.make import answer_lead, begin_from, check_parts, learns_pictures, make_parts, switched_on
 from s3d_ros.train.reader import TrainingSet
 from s3d_ros.vlm.family import Family
 
@@ -52,10 +52,12 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
     loaded = load(config.model, dtype, "cpu" if sharded else str(device), told)
     model, family = loaded.model, loaded.family
 
-    samples = Samples(config.data, config.data.split, family, config.run.seed)
+    lead = answer_lead(config, loaded)
+    samples = Samples(config.data, config.data.split, family, config.run.seed, learns_pictures(config), lead)
     text = model.config.get_text_config()
     samples.measure(getattr(text, "max_position_embeddings", 0) or 0, lambda k, n: progress("reading records", k, n))
-    parts = make_parts(config, loaded, samples, progress)
+    with accelerator.main_process_first():  # it may have to train an autoencoder
+        parts = make_parts(config, loaded, samples, progress)
     begin_from(parts, loaded.directory)
     samples.use(parts)
     held_out = _held_out(config, samples)
@@ -87,6 +89,7 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
             orders[epoch] = samples.batches(epoch, size)
         return samples.batch(orders[epoch][at], epoch, number // (accumulate * world), number)
 
+    told_by_parts = [name for part in parts for name in part.told]
     mine = range(start * accumulate * world + accelerator.process_index, steps * accumulate * world, world)
     batches = prefetched(micro_batch, mine)
     trainee.train()
@@ -101,15 +104,16 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
         for group in optimizer.param_groups:
             group["lr"] = rate
         total, model_s = torch.zeros((), device=device), 0.0
-        parts_losses: dict[str, torch.Tensor] = {}
+        beside = torch.zeros(2, len(told_by_parts), device=device)  # sums, and in how many micro-batches
         for batch in held:
             with accelerator.accumulate(trainee):
                 from_s = time.perf_counter()
                 answers, extra = trainee(batch.to(device))
                 loss = answers / max(tokens, 1)
+                total += loss.detach()
                 for name, value in extra.items():  # means of a micro-batch, all of which count the same
                     loss = loss + value / (world * accumulate)
-                    parts_losses[name] = parts_losses.get(name, 0) + value.detach() / (world * accumulate)
+                    beside[:, told_by_parts.index(name)] += torch.stack([value.detach(), torch.ones_like(value)])
                 accelerator.backward(loss * (world * accumulate))  # accelerate and DDP take means
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
@@ -119,11 +123,12 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
                     norm = accelerator.clip_grad_norm_(trainee.parameters(), config.optimizer.clip)
                 optimizer.step()
                 optimizer.zero_grad()
-            total += loss.detach()
         summed = float(accelerator.reduce(total, "sum"))
-        if not math.isfinite(summed):
-            raise TrainError(f"the loss is {summed} at step {step + 1}: make optimizer.lr smaller, or precision fp32")
-        each = {name: float(accelerator.reduce(mean, "sum")) for name, mean in parts_losses.items()}
+        sums, counts = (accelerator.reduce(beside, "sum") if parts else beside).tolist()
+        each = {name: s / n for name, s, n in zip(told_by_parts, sums, counts, strict=True) if n}
+        for name, value in {"loss": summed, **each}.items():
+            if not math.isfinite(value):
+                raise TrainError(f"{name} is {value} at step {step + 1}: make optimizer.lr smaller, or precision fp32")
         if metrics:
             took = time.perf_counter() - began
             metrics.add(step=step + 1, loss=summed, **each, lr=rate, grad_norm=float(norm), answer_tokens=tokens,
@@ -192,9 +197,13 @@ def _accelerator(config: TrainConfig, precision: str) -> Any:
     if importlib.util.find_spec("accelerate") is None:
         raise TrainError("accelerate is not installed: pip install 's3d_ros[train]'")
     from accelerate import Accelerator
+    from accelerate.utils import DistributedDataParallelKwargs
 
+    # some steps have no use for some weights of parts
+    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)] if switched_on(config) else None
     return Accelerator(
         cpu=config.run.device == "cpu",
+        kwargs_handlers=handlers,
         mixed_precision="bf16" if precision == "bf16" else "no",
         gradient_accumulation_steps=config.optimizer.accumulate,
     )
@@ -221,7 +230,7 @@ def _held_out(config: TrainConfig, samples: Samples) -> tuple[Samples, list[int]
     if not config.data.val_split or not config.run.eval_every:
         return None
     own = Family(samples.family.model, samples.family.processor, samples.family.tile)  # the other is a thread's
-    held = Samples(config.data, config.data.val_split, own, config.run.seed)
+    held = Samples(config.data, config.data.val_split, own, config.run.seed, lead=samples.lead)
     held.use(samples.parts)
     count = min(len(held.records), config.run.eval_records)
     return held, [k * len(held.records) // count for k in range(count)]
@@ -235,11 +244,16 @@ def _evaluate(
     held, indices = held_out
     trainee.eval()
     summed, count = 0.0, 0
+    figures: dict[str, list[float]] = {}
     with torch.no_grad():
         for index in indices:
             batch = held.batch([index], 0).to(accelerator.device)
-            summed, count = summed + float(trainee(batch)[0]), count + batch.answer_tokens
+            answers, extra = trainee(batch)
+            summed, count = summed + float(answers), count + batch.answer_tokens
+            for name, value in extra.items():
+                figures.setdefault(f"val_{name}", []).append(float(value))
     told: dict[str, Any] = {"val_loss": summed / max(count, 1)}
+    told |= {name: sum(values) / len(values) for name, values in figures.items()}
     if metrics and not sharded:
         with accelerator.autocast():
             device = str(accelerator.device)

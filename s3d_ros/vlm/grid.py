@@ -35,7 +35,7 @@ def token_grid(inputs: Mapping[str, Any], tokens: int, model_config: Any, image_
         grid = TokenGrid(h // merge, w // merge, tokens)
         if grid.cells == tokens:
             return grid
-    elif not getattr(image_processor, "do_center_crop", False) and not getattr(image_processor, "do_pad", False):
+    elif not getattr(image_processor, "do_center_crop", False) and "pixel_attention_mask" not in inputs:
         shape = tuple(inputs["pixel_values"].shape)
         if prod(shape[:-3]) == 1:  # one picture, not tiles
             height, width = shape[-2:]

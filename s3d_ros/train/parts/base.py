@@ -31,15 +31,14 @@ Tensors = dict[str, torch.Tensor]
 class Example:
     """One record of a micro-batch, as parts get it in the data's thread.
 
-    names: of its pictures, members of the scene, in the prompt's order. objects: map IDs that are the answer. grounds:
-    whether it asks which objects are meant. step: the optimiser's, from 0; -1: it is evaluated, not learnt. rng: of the
-    run's seed and the example's number, so that a run can go on anywhere.
+    names: of its pictures, members of the scene, in the prompt's order. objects: map IDs that are meant, where it asks
+    which are; None where it asks for something else, or nothing. step: the optimiser's, from 0; -1: it is evaluated.
+    rng: of the run's seed and the example's number, so that a run can go on anywhere.
     """
 
     scene: SceneData
     names: tuple[str, ...]
-    objects: tuple[int, ...]
-    grounds: bool
+    objects: tuple[int, ...] | None
     step: int
     rng: np.random.Generator
 
@@ -48,8 +47,8 @@ class RunPart(torch.nn.Module):
     """One switch of a run; this one does nothing.
 
     name: in the config, in checkpoints, and of its data in a batch. needs: what view frames must have beside them
-    (``vlm.beside``). answers: the model can't be asked without it. wants_output: ``losses`` needs the language model's
-    last hidden states.
+    (``vlm.beside``). answers: the model can't be asked without it. wants_output: it has ``losses``, of which the names
+    in training are ``told``.
     """
 
     name = ""
@@ -57,6 +56,7 @@ class RunPart(torch.nn.Module):
     answers = False
     wants_output = False
     needs_grid = False
+    told: tuple[str, ...] = ()
 
     def settings(self) -> dict[str, Any]:
         """Return what it is made of, for checkpoints."""
@@ -84,12 +84,13 @@ class RunPart(torch.nn.Module):
     def losses(self, batch: Batch, features: torch.Tensor, output: torch.Tensor) -> Tensors:
         """Return losses by name, scalars with their weight, each a mean over this micro-batch.
 
-        features: (n, d) as they went in; output: (b, n, d) last hidden states.
+        features: (n, d) as they went in; output: (b, n, d) last hidden states. In evaluation (``batch.step`` is -1)
+        these are figures to be noted, and there may be others.
         """
         return {}
 
     def write(self, path: Path) -> None:
-        """Write into a checkpoint what answering needs beside its weights."""
+        """Write into a checkpoint what belongs to it beside its weights and settings."""
 
     @property
     def feature_part(self) -> FeaturePart | None:
