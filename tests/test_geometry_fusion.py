@@ -271,7 +271,7 @@ def test_fastvlm_of_the_small_model_is_tuned_and_asked(root: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("geometry", "said"),
     [
-        ({"encoder": "/nowhere/vggt-1b"}, "is not there .*VGGT: Transformers has no class for it"),
+        ({"encoder": "/nowhere/vggt-1b"}, "is not there .*VGGT: neither s3d_ros nor Transformers"),
         ({"heads": 5}, r"geometry\.heads = 5 does not divide the vision tokens' width, 32"),
     ],
 )

@@ -151,7 +151,7 @@ def test_wrong_settings_are_refused_by_name(tmp_path: Path) -> None:
     video = write_video(tmp_path / "way.mp4")
     for setting, said in (
         ("video.rate=3", "unknown config key 'video.rate'; did you mean 'rate_hz'?"),
-        ("video.encoder=/none/cut3r", "CUT3R: Transformers has no class for it"),
+        ("video.encoder=/none/vggt", "VGGT: neither s3d_ros nor Transformers has its network"),
     ):
         told = ask(video, "How large is the room?", "-a", "geometric", "--set", setting)
         assert told.exit_code == 2 and said in " ".join(told.stderr.split())

@@ -10,13 +10,13 @@ from s3d_ros.geometry_tokens.encoder import GeometryEncoder, GeometryError
 
 SMALL, SCORES = "small", "scores.json"
 SHIPPED = Path(__file__).parent / "weights"
+CUT3R = "cut3r"
 _KINDS = (
-    f"'{SMALL}' (shipped), a folder that s3d train-geometry wrote, or one of a Depth Anything V2 (metric) or a "
-    "DepthPro in Transformers' format"
+    f"'{SMALL}' (shipped), a folder that s3d train-geometry wrote, CUT3R's weights as safetensors, or a Depth Anything "
+    "V2 (metric) or a DepthPro in Transformers' format"
 )
-# Of these Transformers has no classes (5.23), and their authors' packages bring their own PyTorch
+# For these there is no code here, nor in Transformers (5.23), and their authors' packages bring their own PyTorch
 _FOREIGN = {
-    "cut3r": "CUT3R",
     "vggt": "VGGT",
     "dust3r": "DUSt3R",
     "mast3r": "MASt3R",
@@ -34,6 +34,10 @@ def load_encoder(name: str, device: str = "cpu") -> GeometryEncoder:
         from s3d_ros.geometry_tokens.small import SmallGeometry
 
         return SmallGeometry.load(directory)
+    if kind == CUT3R:
+        from s3d_ros.geometry_tokens.cut3r import Cut3rGeometry
+
+        return Cut3rGeometry.load(directory, device)
     from s3d_ros.geometry_tokens.pretrained import PretrainedDepth
 
     return PretrainedDepth.load(directory, device)
@@ -68,6 +72,7 @@ def encoder_folder(name: str) -> Path:
 
 
 def _kind(directory: Path) -> str:
+    from s3d_ros.geometry_tokens.cut3r import weights_of
     from s3d_ros.geometry_tokens.pretrained import KINDS
 
     held = " ".join(p.name for p in sorted(directory.iterdir()))
@@ -78,6 +83,8 @@ def _kind(directory: Path) -> str:
         told, kind = {}, ""
     if kind == KIND or kind in KINDS:
         return kind
+    if weights_of(directory) is not None:
+        return CUT3R
     foreign = _foreign(f"{directory.name} {held} {kind} {told.get('architectures', '')}")
     what = f"is a {kind}" if kind else f"has no {CONFIG} that tells what it is"
     raise GeometryError(f"the geometry encoder in {directory} {what}{foreign}. Give {_KINDS}")
@@ -85,4 +92,4 @@ def _kind(directory: Path) -> str:
 
 def _foreign(text: str) -> str:
     found = next((title for word, title in _FOREIGN.items() if word in text.lower()), "")
-    return f" ({found}: Transformers has no class for it, so it can't be loaded here)" if found else ""
+    return f" ({found}: neither s3d_ros nor Transformers has its network, so it can't be loaded)" if found else ""

@@ -126,7 +126,7 @@ class GeometryPart(FeaturePart):
         own = directory / ENCODER_FOLDER
         name = str(own) if own.is_dir() else str(self.settings["encoder"])
         try:
-            encoder = load_encoder(name)
+            encoder = load_encoder(name, "cuda" if torch.cuda.is_available() else "cpu")
         except GeometryError as error:
             raise ModelError(f"geometry: {error}") from error
         if encoder.dim != self.settings["dim"]:

@@ -15,6 +15,7 @@ from s3d_ros.chat import ChatImage
 from s3d_ros.geometry_tokens.choose import encoder_folder, load_encoder
 from s3d_ros.geometry_tokens.config import CONFIG, WEIGHTS
 from s3d_ros.geometry_tokens.encoder import GeometryError
+from s3d_ros.geometry_tokens.small import SmallGeometry
 from s3d_ros.train.batch import Batch
 from s3d_ros.train.config import GeometryConfig, TrainError
 from s3d_ros.train.parts.base import Example, RunPart, Tensors
@@ -98,7 +99,7 @@ class Geometry(RunPart):
     def write(self, path: Path) -> None:
         """Put the encoder itself into a checkpoint, where it is a small one: it then needs nothing else."""
         source = encoder_folder(self.part.settings["encoder"])
-        if self.part.tokens.encoder.recurrent:
+        if isinstance(self.part.tokens.encoder, SmallGeometry):
             (path / ENCODER_FOLDER).mkdir(parents=True, exist_ok=True)
             for name in (CONFIG, WEIGHTS):
                 write_atomically(path / ENCODER_FOLDER / name, (source / name).read_bytes())
