@@ -19,8 +19,8 @@ from s3d_ros.geometry_tokens.encoder import GeometryError
 
 torch.set_num_threads(1)
 SHAPE = Shape(encoder_dim=64, encoder_blocks=2, dim=64, blocks=12, state=20, memory=8, head_dim=32, state_heads=4)
-# Of the authors' code (github.com/CUT3R/CUT3R) with the weights and pictures below: of each of two frames four numbers of
-# its tokens, then the pose
+# Of the authors' code (github.com/CUT3R/CUT3R) with the weights and pictures below: of two frames each four numbers of
+# the tokens, then the pose
 THEIRS = (
     ((-0.8306, 0.8427, -0.7284, 0.9607), (-0.6314, 0.2790, -0.3779, 0.6063, 0.0540, 0.2923, 0.7376)),
     ((-1.7698, -0.3499, -0.7798, -0.4891), (-0.4846, 0.2259, -0.4027, 0.6042, -0.3384, 0.6972, -0.1851)),

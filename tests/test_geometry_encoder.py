@@ -163,7 +163,7 @@ def test_a_cut_file_is_told(tmp_path: Path) -> None:
     ("name", "files", "said"),
     [
         ("nothing", {}, r"has no config\.json that tells what it is\. Give 'small' \(shipped\)"),
-        ("VGGT-1B", {"config.json": '{"model_type": "vggt"}'}, r"is a vggt \(VGGT: neither s3d_ros nor Transformers has"),
+        ("VGGT-1B", {"config.json": '{"model_type": "vggt"}'}, r"is a vggt \(VGGT: neither s3d_ros nor Transformers"),
         ("qwen", {"config.json": '{"model_type": "qwen2_5_vl"}'}, r"is a qwen2_5_vl\. Give"),
         (
             "relative", {"config.json": '{"model_type": "depth_anything", "depth_estimation_type": "relative"}'},
