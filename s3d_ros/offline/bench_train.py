@@ -94,6 +94,7 @@ class _Run:
         self.name = shape.name
         model, processor, _ = random_vlm(shape, device)
         model = model.float()  # as the trainer has it: weights of 32 bit
+        model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
         family = Family(model, processor, False)
         on = variant == "reconstruct"
         config = TrainConfig.from_dict(
