@@ -28,6 +28,7 @@ from s3d_ros.train.model import Trainee, load
 from s3d_ros.train.parts.make import make_parts
 from s3d_ros.train.small.model import ModelShape, make_model, make_tokenizer, save_model
 from s3d_ros.types import Question
+from s3d_ros.vlm.beside import with_depth
 from s3d_ros.vlm.config import ModelConfig, ModelError
 from s3d_ros.vlm.engine import Asked, Engine
 from s3d_ros.vlm.geometry import GeometryTokens, is_frame
@@ -306,3 +307,24 @@ def test_every_family_takes_them(root: Path, tmp_path: Path, family: str) -> Non
         trained = loaded.family.encoded(batch.pixels)[0]
     count = batch.pictures[0].tokens
     assert torch.allclose(trained[count : 2 * count], after, atol=1e-4)
+
+
+def test_it_goes_with_all_of_ross3ds_parts(root: Path, tmp_path: Path) -> None:
+    more: dict[str, Any] = {
+        "position": {"codes": True},
+        "reconstruct": {"cross_view": True, "global_view": True, "every": 2, "width": 32, "view_px": 32, "bev_px": 64,
+                        "vae_steps": 2},
+        "ground": {"head": True, "width": 16},
+    }  # fmt: skip
+    last = train(config(root, tmp_path / "out", **more))
+    told = json.loads((last / "parts.json").read_text())
+    assert set(told) == {"geometry", "position", "reconstruct", "ground"}
+    assert {k for k, v in told.items() if v["answers"]} == {"geometry", "position"}
+    wanted = ModelConfig(model=str(strong(last, tmp_path / "strong")), local_only=True)
+    scene = load_scene(root / "run")
+    prompter = VlmAnswerer(_Named(), beside=with_depth).prompter
+    first, second = (prompter.build(Question(q), scene).chat for q in ("Where is the chair?", "How large is it?"))
+    engine = Engine(wanted)
+    ask(engine, first)
+    (kept,), (bare,) = ask(engine, second), ask(Engine(wanted), second)
+    assert kept.reused_tokens > 100 and bare.reused_tokens == 0 and same(kept, bare)

@@ -78,7 +78,7 @@ def test_only_known_cells_count() -> None:
 
 
 def test_who_knows_the_noise_gets_the_picture_back() -> None:
-    clean, noise = torch.randn(2, 16, 8).clamp(-4, 4), torch.randn(2, 16, 8)
+    clean, noise = torch.randn(2, 16, 8).clamp(-3, 3), torch.randn(2, 16, 8)
 
     class Knowing(torch.nn.Module):
         def forward(self, x: torch.Tensor, steps: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
@@ -283,17 +283,23 @@ def test_it_learns_and_is_the_same_again(records: TrainingSet, tmp_path: Path) -
     pictures = pictures_of(records, 64, 64)
     assert len(pictures) == 6 and all(p.shape[0] >= 64 for p in pictures)
     before = torch.get_rng_state()
-    short = train_autoencoder(pictures, tmp_path / "short", 3, 0)
-    last = train_autoencoder(pictures, tmp_path / "vae", 40, 0)
-    train_autoencoder(pictures, tmp_path / "again", 40, 0)
-    assert torch.equal(torch.get_rng_state(), before) and last < 0.5 * short
+    train_autoencoder(pictures, tmp_path / "vae", 25, 0)
+    train_autoencoder(pictures, tmp_path / "again", 25, 0)
+    train_autoencoder(pictures, tmp_path / "first", 0, 0)
+    assert torch.equal(torch.get_rng_state(), before)
     a, b = (load_file(tmp_path / k / "model.safetensors") for k in ("vae", "again"))
     assert all(torch.equal(a[k], b[k]) for k in a)
+    error = {}
+    for name in ("first", "vae"):
+        known = load_latents(tmp_path / name, "cpu")
+        made = [known.picture(known.tokens(p), p.shape[0] // 16, p.shape[1] // 16) for p in pictures]
+        error[name] = np.mean([np.abs(m.astype(int) - p).mean() for m, p in zip(made, pictures, strict=True)])
+    assert error["vae"] < error["first"] < 12
     latents = load_latents(tmp_path / "vae", "cpu")
     tokens = latents.tokens(pictures[0])
     assert tokens.shape == (16, 64) and latents.channels == 64
     seen = latents.picture(tokens, 4, 4)
-    assert seen.dtype == np.uint8 and np.abs(seen.astype(int) - pictures[0]).mean() < 40
+    assert seen.dtype == np.uint8 and seen.shape == pictures[0].shape
     spread = torch.cat([latents.tokens(p) for p in pictures])
     assert abs(float(spread.mean())) < 0.7 and 0.4 < float(spread.std()) < 2.5
 

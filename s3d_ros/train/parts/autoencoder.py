@@ -24,12 +24,18 @@ _OWN = "s3d_autoencoder"
 
 
 class SmallAutoencoder(nn.Module):
-    """A convolutional KL autoencoder, 1.1 M parameters. Pictures (b, 3, H, W) in -1..1, sides multiples of 8."""
+    """A convolutional KL autoencoder, 1.1 M parameters. Pictures (b, 3, H, W) in -1..1, sides multiples of 8.
+
+    What convolutions make is added to a linear code of 8x8 pixels each, their principal components (``begin_from``):
+    so it is of use from the first step, and its channels are about apart and of like size, as noise is.
+    """
 
     def __init__(self, width: int = 64, channels: int = 16) -> None:
         super().__init__()
         self.channels = channels
         wide = width + width // 2
+        self.linear = nn.Conv2d(3, channels, 8, 8)
+        self.linear_back = nn.ConvTranspose2d(channels, 3, 8, 8)
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(4), nn.Conv2d(48, width, 3, padding=1), _Block(width),
             nn.Conv2d(width, wide, 4, 2, 1), _Block(wide), _norm(wide), nn.SiLU(),
@@ -40,11 +46,34 @@ class SmallAutoencoder(nn.Module):
             nn.Conv2d(wide, 4 * width, 3, padding=1), nn.PixelShuffle(2), _Block(width), _norm(width), nn.SiLU(),
             nn.Conv2d(width, 48, 3, padding=1), nn.PixelShuffle(4),
         )  # fmt: skip
+        for last in (self.encoder[-1], self.decoder[-2]):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+        nn.init.constant_(self.encoder[-1].bias[channels:], -5.0)  # little noise at first
+
+    @torch.no_grad()
+    def begin_from(self, pictures: torch.Tensor) -> None:
+        """Set the linear code to the principal components of pictures' 8x8 cells, each of unit size."""
+        cells = F.unfold(pictures, 8, stride=8).transpose(1, 2).flatten(0, 1)  # (n, 192)
+        middle = cells.mean(dim=0)
+        sizes, axes = torch.linalg.eigh(torch.cov((cells - middle).T.double()))
+        sizes, axes = sizes[-self.channels :].clamp(min=1e-4).sqrt().float(), axes[:, -self.channels :].float()
+        signs = axes.sum(dim=0).sign() + (axes.sum(dim=0) == 0)  # what eigenvectors leave open
+        axes = axes * signs
+        self.linear.weight.copy_((axes / sizes).T.reshape(self.linear.weight.shape))
+        self.linear.bias.copy_(-(middle @ axes) / sizes)
+        self.linear_back.weight.copy_((axes * sizes).T.reshape(self.linear_back.weight.shape))
+        self.linear_back.bias.copy_(middle.reshape(3, -1).mean(dim=1))
 
     def distribution(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and log of the variance of the latents, (b, channels, H / 8, W / 8) each."""
         mean, log_variance = self.encoder(pictures).chunk(2, dim=1)
-        return mean, log_variance.clamp(-20, 10)
+        return self.linear(pictures) + mean, log_variance.clamp(-20, 10)
+
+    def pictures(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return the pictures of latents."""
+        out: torch.Tensor = self.linear_back(latents) + self.decoder(latents)
+        return out
 
 
 class Latents:
@@ -80,7 +109,7 @@ class Latents:
         """Return the picture, RGB (16 * rows, 16 * columns, 3), of tokens (rows * columns, channels)."""
         z = from_tokens(tokens[None].to(self.device), rows, columns) / self.scale + self.shift
         if isinstance(self.model, SmallAutoencoder):
-            x = self.model.decoder(z)
+            x = self.model.pictures(z)
         else:
             x = self.model.decode(z).sample
         return np.asarray(((x[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy())

@@ -18,6 +18,8 @@ from s3d_ros.train.reader import TrainingSet
 from s3d_ros.types import U8
 
 _CROP_PX, _BATCH, _PICTURES = 64, 16, 256
+_FIRST = 32  # batches whose principal components it begins from
+_RATE = 1e-3
 _KL = 1e-5  # of a latent, beside the mean error of a pixel's value
 Progress = Callable[[str, int, int], None]
 
@@ -35,13 +37,14 @@ def train_autoencoder(
         torch.manual_seed(seed)
         rng = np.random.default_rng((seed, 5))
         model = SmallAutoencoder()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.0)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=max(steps, 2), pct_start=0.1)
+        model.begin_from(torch.cat([_crops(pictures, rng) for _ in range(_FIRST)]))
+        optimizer = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=0.0)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=max(steps, 2), pct_start=0.1)
         recent: list[float] = []
         for step in range(steps):
             real = _crops(pictures, rng)
             mean, log_variance = model.distribution(real)
-            made = model.decoder(mean + torch.randn_like(mean) * (0.5 * log_variance).exp())
+            made = model.pictures(mean + torch.randn_like(mean) * (0.5 * log_variance).exp())
             kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
             error = (made - real).abs().mean()
             edges = sum((made.diff(dim=d) - real.diff(dim=d)).abs().mean() for d in (2, 3))

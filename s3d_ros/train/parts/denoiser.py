@@ -17,6 +17,8 @@ STEPS = 1000
 BLOCKS = 3
 MLP = 4
 _TIME_NUMBERS = 256
+_LEAST_SIGNAL = 1e-3
+_LARGEST = 3.5  # latents are about standard normal
 _RAY_OCTAVES = 4
 _RAY_M = 5.0  # places are told in this
 
@@ -159,13 +161,14 @@ def noise_error(
 def sampled(denoiser: Denoiser, noise: torch.Tensor, condition: torch.Tensor, count: int) -> torch.Tensor:
     """Return tokens (p, n, channels) by DDIM in ``count`` steps from noise, without randomness of its own."""
     shares = signal_shares().to(noise.device)
-    at = torch.linspace(STEPS - 1, 0, count + 1).round().long().tolist()[:-1]
+    first = int((shares >= _LEAST_SIGNAL).nonzero()[-1])  # before, a small error of the noise is all of the picture
+    at = torch.linspace(first, 0, count + 1).round().long().tolist()[:-1]
     x = noise
     for k, step in enumerate(at):
         share = shares[step]
         after = shares[at[k + 1]] if k + 1 < len(at) else shares.new_tensor(1.0)
         told = denoiser(x, torch.full((len(x),), step, device=x.device), condition).float()
-        clean = ((x - (1 - share).sqrt() * told) / share.sqrt()).clamp(-5, 5)  # latents are about standard normal
+        clean = ((x - (1 - share).sqrt() * told) / share.sqrt()).clamp(-_LARGEST, _LARGEST)
         told = (x - share.sqrt() * clean) / (1 - share).sqrt()
         x = after.sqrt() * clean + (1 - after).sqrt() * told
     return x
