@@ -195,7 +195,7 @@ def test_errors_are_as_by_hand() -> None:
 class Right:
     """An encoder that knows the wall, apart from its scale."""
 
-    name, dim, metric, recurrent = "right", 4, True, True
+    name, dim, metric, recurrent, good_poses = "right", 4, True, True, True
 
     def __init__(self, scale: float) -> None:
         self.scale = scale

@@ -42,7 +42,7 @@ def write_video(path: Path, count: int = 30, size: tuple[int, int] = (320, 240))
 class Wall:
     """An encoder that says "a wall, 2 m ahead", and counts what it sees."""
 
-    name, dim, metric, recurrent = "wall", 4, True, True
+    name, dim, metric, recurrent, good_poses = "wall", 4, True, True, False
 
     def __init__(self) -> None:
         self.seen: list[int] = []
@@ -86,6 +86,9 @@ def test_depth_and_poses_come_from_the_encoder_and_shared_features(tmp_path: Pat
     assert way == pytest.approx((10 * STEP_PX / 320 * 2, 0, 0), abs=0.05)  # a pixel of a wall 2 m away: 6.25 mm
     told = frames(video, poses="encoder", rate_hz=10, frames=30)
     assert told[10].T_map_camera[2, 3] == 10.0
+    sure = Wall()
+    sure.good_poses = True
+    assert frames(video, sure, rate_hz=10, frames=30)[10].T_map_camera[2, 3] == 10.0
     near = frames(video, rate_hz=10, frames=30, focal=2.0)[10]
     assert near.intrinsics.fx == 640 and near.T_map_camera[0, 3] == pytest.approx(way[0] / 2, abs=0.03)
 
@@ -196,7 +199,7 @@ def test_frames_alone_go_to_a_model_that_sees(tmp_path: Path) -> None:
     video = write_video(tmp_path / "way.mp4")
     with Scripted(says("A wall.")) as server:
         told = ask(video, "What is this?", "--server", server.url, "--json", "-a", "openai",
-                   "--set", "video.map=false", "--set", "prompt.frames=4")  # fmt: skip
+                   "--set", "prompt.frames=4")  # fmt: skip
         (row,) = [json.loads(line) for line in told.stdout.splitlines() if line.startswith("{")]
         assert row["answer"] == "A wall."
         parts = server.requests[0]["messages"][1]["content"]
@@ -206,9 +209,10 @@ def test_frames_alone_go_to_a_model_that_sees(tmp_path: Path) -> None:
 
 
 def test_settings_of_a_video_and_of_the_answerer_are_told_apart(tmp_path: Path) -> None:
-    config, rest = split_settings({"video.frames": 8, "prompt.frames": 4, "model": "m"})
-    assert config.frames == 8 and config.map and rest == {"prompt.frames": 4, "model": "m"}
-    _, rest = split_settings({"video.map": False, "prompt.markers": True})
-    assert rest == {"prompt.bev": False, "prompt.markers": True}
+    config, rest = split_settings({"video.frames": 8, "prompt.frames": 4, "answerer": "geometric"})
+    assert config.frames == 8 and config.map == "always" and rest == {"prompt.frames": 4, "answerer": "geometric"}
+    config, rest = split_settings({"model": "m", "prompt.markers": True})
+    assert config.map == "never" and rest == {"model": "m", "prompt.bev": False, "prompt.markers": True}
+    assert split_settings({"model": "m", "video.map": "always"}) == (VideoConfig(map="always"), {"model": "m"})
     scene = frames_only(write_video(tmp_path / "way.mp4"), VideoConfig(frames=5))
     assert len(scene.views) == 5 and scene.objects == () and scene.bev is None

@@ -34,6 +34,7 @@ class Cut3rGeometry:
 
     metric = True
     recurrent = True
+    good_poses = True
 
     def __init__(self, model: Cut3r, head: PointHead, name: str = "cut3r", device: str = "cpu") -> None:
         self.name = name

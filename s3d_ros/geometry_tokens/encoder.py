@@ -27,9 +27,10 @@ class FrameGeometry:
     """What an encoder makes of one frame, given the frames before it.
 
     patch_tokens: (N, D) float32. camera_token: (D,). depth_m: (h, w) float32 metres along the optical axis, at the
-    encoder's own size, None where it has no such head. confidence: (h, w), 0 to 1. intrinsics: of that depth, the
-    encoder's guess where none were given. T_first_camera: (4, 4) camera to the first frame's camera, None where it does
-    not tell poses. tracked: 0 to 1, how much of the frame was found again in the one before it; 1 for the first.
+    encoder's own size, None where it has no such head. confidence: (h, w), 0 to 1, to be compared within one encoder
+    only. intrinsics: of that depth, the encoder's guess where none were given. T_first_camera: (4, 4) camera to the
+    first frame's camera, None where it does not tell poses. tracked: 0 to 1, how much of the frame was found again in
+    the one before it; 1 for the first.
     """
 
     patch_tokens: torch.Tensor
@@ -50,13 +51,14 @@ class GeometryEncoder(Protocol):
     """Frozen: its weights don't move while a model is tuned with its tokens.
 
     dim: D of its tokens. metric: whether its depth is in metres. recurrent: whether a frame's tokens depend on the
-    frames before it.
+    frames before it. good_poses: whether its poses are better than those of features (``odometry``) with its depth.
     """
 
     name: str
     dim: int
     metric: bool
     recurrent: bool
+    good_poses: bool
 
     def start(self) -> Any:
         """Return the state before the first frame."""

@@ -16,7 +16,10 @@ _FEATURES = 1200
 _WIDTH_PX = 640  # pictures are scaled down to this
 _RATIO = 0.8
 _LEAST = 12  # agreeing points, below which nothing is said
+_LEAST_SHARE = 0.15  # of the matches that must agree
 _ERROR_PX = 3.0
+_MOST_SHIFT_M, _MOST_COSINE = 2.0, 0.25  # from picture to picture; more is a wrong match (75 degrees)
+_PATIENCE = 4  # pictures in a row that are held against the last known one, before it is given up
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Odometry:
         self._before: Seen | None = None
         self.T_first_camera: F64 = np.eye(4)
         self.tracked = 1.0
+        self._lost = 0
 
     def step(self, pixels: U8, depth_m: F32, intrinsics: Intrinsics) -> F64:
         """Return T_first_camera (4, 4) of a frame. depth_m: (h, w) of any size. intrinsics: of picture or depth.
@@ -44,10 +48,15 @@ class Odometry:
         Where too little is recognised the camera is taken to stand still, and ``tracked`` is 0.
         """
         now = self._seen(pixels, depth_m, intrinsics)
+        self.tracked = 1.0
         if self._before is not None:
             T_before_now = self._motion(self._before, now)
-            self.T_first_camera = self.T_first_camera @ T_before_now
-        self._before = now
+            if T_before_now is None and self._lost < _PATIENCE:
+                self._lost += 1  # the next one may show again what the last known one showed
+                return self.T_first_camera.copy()
+            if T_before_now is not None:
+                self.T_first_camera = self.T_first_camera @ T_before_now
+        self._before, self._lost = now, 0
         return self.T_first_camera.copy()
 
     def _seen(self, pixels: U8, depth_m: F32, intrinsics: Intrinsics) -> Seen:
@@ -67,22 +76,22 @@ class Odometry:
         empty = np.zeros((0, 128), np.float32)
         return Seen(places, empty if descriptors is None else descriptors, points.astype(np.float64), camera)
 
-    def _motion(self, before: Seen, now: Seen) -> F64:
+    def _motion(self, before: Seen, now: Seen) -> F64 | None:
         self.tracked = 0.0
         if len(before.places) < _LEAST or len(now.places) < _LEAST:
-            return np.eye(4)
+            return None
         pairs = cv2.BFMatcher().knnMatch(before.descriptors, now.descriptors, k=2)
         good = [(p[0].queryIdx, p[0].trainIdx) for p in pairs if len(p) == 2 and p[0].distance < _RATIO * p[1].distance]
         good = [(i, j) for i, j in good if np.isfinite(before.points[i]).all()]
         if len(good) < _LEAST:
-            return np.eye(4)
+            return None
         i, j = np.array(good).T
         solved, turn, shift, inliers = cv2.solvePnPRansac(
             before.points[i], now.places[j].astype(np.float64), now.camera.matrix(), None,
             iterationsCount=200, reprojectionError=_ERROR_PX, confidence=0.999,
         )  # fmt: skip
-        if not solved or inliers is None or len(inliers) < _LEAST:
-            return np.eye(4)
+        if not solved or inliers is None or len(inliers) < max(_LEAST, _LEAST_SHARE * len(good)):
+            return None
         k = inliers[:, 0]
         turn, shift = cv2.solvePnPRefineLM(
             before.points[i[k]], now.places[j[k]].astype(np.float64), now.camera.matrix(), None, turn, shift
@@ -90,5 +99,8 @@ class Odometry:
         T_now_before = np.eye(4)
         T_now_before[:3, :3] = cv2.Rodrigues(turn)[0]
         T_now_before[:3, 3] = shift[:, 0]
+        T = np.linalg.inv(T_now_before)
+        if not np.linalg.norm(T[:3, 3]) < _MOST_SHIFT_M or (np.trace(T[:3, :3]) - 1) / 2 < _MOST_COSINE:
+            return None
         self.tracked = len(k) / len(good)
-        return np.linalg.inv(T_now_before)
+        return T

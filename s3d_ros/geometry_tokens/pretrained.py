@@ -31,6 +31,7 @@ class PretrainedDepth:
 
     metric = True
     recurrent = False
+    good_poses = False
 
     def __init__(self, model: Any, name: str) -> None:
         self.name = name

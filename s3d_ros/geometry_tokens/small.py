@@ -22,6 +22,7 @@ class SmallGeometry:
 
     metric = True
     recurrent = True
+    good_poses = False  # as measured: docs/geometry_tokens.md
 
     def __init__(self, model: RecurrentGeometry, name: str = "small") -> None:
         self.name = name
@@ -73,7 +74,7 @@ class SmallGeometry:
             camera = intrinsics.scaled(dw, dh)
         tracked = 1.0 if told.matches is None else float(told.matches.weight.mean())
         geometry = FrameGeometry(
-            told.tokens[0].clone(), told.camera[0].clone(), depth, 1 / (1 + 10 * b), camera,
+            told.tokens[0].clone(), told.camera[0].clone(), depth, np.exp(-2 * b), camera,
             after.T_first_camera[0].double().numpy(), tracked,
         )  # fmt: skip
         return geometry, after

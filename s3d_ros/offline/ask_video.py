@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from rich.console import Console
 
+from s3d_ros.answer.settings import AnswererConfig
 from s3d_ros.config import Config
 from s3d_ros.offline.replay import Progress, run_recording
 from s3d_ros.offline.run import load_scene
@@ -27,14 +28,17 @@ _WITHOUT_MAP: Mapping[str, Any] = {"prompt.bev": False, "prompt.markers": False}
 
 
 def split_settings(settings: Mapping[str, Any]) -> tuple[VideoConfig, dict[str, Any]]:
-    """Return what ``video.*`` says, and the other settings; without a map, pictures are asked without marks and BEV.
+    """Return what ``video.*`` says, with or without a map decided, and the other settings.
 
-    Raises ConfigError.
+    Without a map, pictures are asked about unmarked and with no view from above. Raises ConfigError.
     """
     own = {k.removeprefix("video."): v for k, v in settings.items() if k.startswith("video.")}
     rest = {k: v for k, v in settings.items() if not k.startswith("video.")}
     config = VideoConfig.from_flat(own)
-    return config, rest if config.map else {**_WITHOUT_MAP, **rest}
+    if config.map == "auto":  # a guessed map leads a model that sees astray; without one there is nothing else
+        sees = AnswererConfig.from_flat(rest).chosen() != ""
+        config = dataclasses.replace(config, map="never" if sees else "always")
+    return config, rest if config.map == "always" else {**_WITHOUT_MAP, **rest}
 
 
 @contextmanager
@@ -45,7 +49,7 @@ def video_scene(
 
     frames: so many, evenly spaced, where there is no map. Raises RecordingError, GeometryError, RunError.
     """
-    if not config.map:
+    if config.map == "never":
         yield frames_only(path, dataclasses.replace(config, frames=max(2, min(frames, config.frames))))
         return
     folder = Path(tempfile.mkdtemp(prefix="s3d-video-")) if save is None else save
@@ -117,7 +121,7 @@ def _median(values: list[float]) -> float | None:
 class _Blind:
     """No encoder at all, where only pictures are wanted."""
 
-    name, dim, metric, recurrent = "none", 0, False, False
+    name, dim, metric, recurrent, good_poses = "none", 0, False, False, False
 
     def start(self) -> Any:
         return None

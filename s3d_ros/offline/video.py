@@ -28,7 +28,7 @@ _CONVERT = "Convert it, such as by: ffmpeg -i IN -c:v libx264 OUT.mp4"
 _USUAL_HZ = 30.0  # of a video that does not say its rate
 _LEAST_FRAMES = 2
 _EDGE = 0.12  # relative step of depth from cell to cell; what lies between is no surface
-_LEAST_CONFIDENCE = 0.25  # see ``FrameGeometry``: about the error that 10 b = 3 stands for
+_LEAST_CONFIDENCE = 0.3  # of ``FrameGeometry``: for the small encoder, errors of a factor 1.8 and more are expected
 _LEAST_TRACKED = 0.15
 
 
@@ -41,10 +41,10 @@ class VideoConfig:
     width_px: int = _number(640, 64, 4096, "wider pictures are scaled down")
     focal: float = _number(0.0, 0, 10, "focal length in picture widths; 0: the encoder guesses")
     encoder: str = _plain("small", "geometry encoder: small, or a folder (docs/geometry_tokens.md)")
-    poses: str = _choice(
-        "auto", ("auto", "encoder", "features"), "auto: of features that pictures share (SIFT) and depth"
+    poses: str = _choice("auto", ("auto", "encoder", "features"), "features: SIFT and depth; auto: what is better")
+    map: str = _choice(
+        "auto", ("auto", "always", "never"), "never: frames for a model that sees; auto: if there is one"
     )
-    map: bool = _plain(True, "false: no map, only frames for a model that sees")
 
     @classmethod
     def from_flat(cls, values: dict[str, Any]) -> VideoConfig:
@@ -121,11 +121,11 @@ class VideoRecording:
             if geometry.depth_m is None or camera is None:
                 raise RecordingError(
                     f"the encoder {encoder.name} tells {'no depth' if camera else 'no field of view'}, so {self.name} "
-                    "can't be mapped with it: take another one, give video.focal, or set video.map=false"
+                    "can't be mapped with it: take another one, give video.focal, or set video.map=never"
                 )
             self.focal.append(camera.fx / camera.width)
             T, tracked = odometry.step(shot.pixels, geometry.depth_m, camera), odometry.tracked
-            if self._by_encoder(geometry, encoder.name):
+            if self._by_encoder(geometry, encoder):
                 assert geometry.T_first_camera is not None
                 T, tracked = geometry.T_first_camera, geometry.tracked
             if tracked < _LEAST_TRACKED:
@@ -171,10 +171,10 @@ class VideoRecording:
         f = self.config.focal * width
         return Intrinsics(width, height, f, f, width / 2 - 0.5, height / 2 - 0.5) if f else None
 
-    def _by_encoder(self, geometry: FrameGeometry, name: str) -> bool:
+    def _by_encoder(self, geometry: FrameGeometry, encoder: GeometryEncoder) -> bool:
         if self.config.poses == "encoder" and geometry.T_first_camera is None:
-            raise RecordingError(f"the encoder {name} tells no poses: set video.poses to features")
-        return self.config.poses == "encoder"
+            raise RecordingError(f"the encoder {encoder.name} tells no poses: set video.poses to features")
+        return self.config.poses == "encoder" or (self.config.poses == "auto" and encoder.good_poses)
 
 
 def full_depth(geometry: FrameGeometry, width: int, height: int) -> F32:
