@@ -29,13 +29,19 @@ from s3d_ros.vlm.parts import FeaturePart
 
 ENCODER_FOLDER = "geometry"  # in a checkpoint: the encoder that it was tuned with
 _FRAME = re.compile(r"^view-|\.view\d")  # keys of frames; bird's-eye views have others
-_MOST_FRAMES = 1024  # remembered, 100 KB each for the small encoder
+# Remembered, with their states: 0.1 MB each for the small encoder, 4 MB for CUT3R
+_MOST_FRAMES, _MOST_BYTES = 1024, 1_000_000_000
+_LEAST_FRAMES = 64
 Read = Callable[[], U8]
 
 
 def is_frame(key: str) -> bool:
     """Whether a picture is a camera's, by its key; a bird's-eye view has no geometry of its own."""
     return _FRAME.search(key) is not None
+
+
+def _bytes(held: Any) -> int:
+    return sum(int(getattr(v, "nbytes", 0)) for v in vars(held).values()) if hasattr(held, "__dict__") else 0
 
 
 def _pixels(image: ChatImage) -> U8:
@@ -59,6 +65,7 @@ class GeometryTokens:
         self.encoder = encoder
         self.looked = 0  # frames that went through the encoder
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._most = _MOST_FRAMES
         self._lock = threading.Lock()
 
     def chained(self, frames: Sequence[tuple[str, Read]]) -> list[str]:
@@ -75,7 +82,7 @@ class GeometryTokens:
                 self._known.move_to_end(key)
                 keys.append(key)
                 before = key
-            while len(self._known) > max(_MOST_FRAMES, len(frames)):
+            while len(self._known) > max(self._most, len(frames)):
                 self._known.popitem(last=False)
         return keys
 
@@ -95,6 +102,8 @@ class GeometryTokens:
                     state = self._known[known.before].state if known.before else self.encoder.start()
                     known.geometry, known.state = self.encoder.step(state, known.read())
                     known.read = None  # the pixels are wanted no longer
+                    held = _bytes(known.state) + _bytes(known.geometry)
+                    self._most = max(_LEAST_FRAMES, min(_MOST_FRAMES, _MOST_BYTES // max(1, held)))
                     self.looked += 1
             found = self._known[key].geometry
             assert found is not None
