@@ -7,19 +7,24 @@ all questions about a scene share (``Chat.shared_parts``), so that a model may k
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from s3d_ros.types import U8, ErrorCode
 
 
 @dataclass(frozen=True)
 class ChatImage:
-    """A picture for a model. pixels: (H, W, 3) uint8 RGB. Equal ``key`` means equal pixels, for as long as we run."""
+    """A picture for a model. pixels: (H, W, 3) uint8 RGB. Equal ``key`` means equal pixels, for as long as we run.
+
+    beside: arrays that a model with parts of its own needs beside the pixels, by name (``vlm.beside``); equal keys
+    mean equal ones.
+    """
 
     key: str
     pixels: U8
+    beside: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 Part = str | ChatImage  # a text is always plain text: control tokens written in it must not act as such

@@ -23,6 +23,8 @@ from s3d_ros.cli_support import (
 )
 from s3d_ros.train.cli import app as dataset_app
 from s3d_ros.train.cli import train
+from s3d_ros.train.geometry.cli import app as geometry_app
+from s3d_ros.train.parts.cli import train_draw, train_vae
 from s3d_ros.train.small.cli import app as small_app
 
 _FAILED_CHECK = 1
@@ -41,7 +43,10 @@ app = typer.Typer(
 app.add_typer(benchmark_app, name="benchmark", rich_help_panel="See and measure")
 app.add_typer(dataset_app, name="dataset", rich_help_panel="Training")
 app.command(rich_help_panel="Training")(train)
+app.command(rich_help_panel="Training")(train_vae)
+app.command(rich_help_panel="Training")(train_draw)
 app.add_typer(small_app, name="train-small", rich_help_panel="Training")
+app.add_typer(geometry_app, name="train-geometry", rich_help_panel="Training")
 
 # --- arguments that several commands share ----------------------------------------------------------------------
 
@@ -168,7 +173,7 @@ def simulate(
 
 @app.command(rich_help_panel="Questions")
 def ask(
-    run: RunFolder,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="folder that `s3d replay` made, or a video file")],
     question: Annotated[
         str | None,
         typer.Argument(
@@ -200,17 +205,22 @@ def ask(
     show: Annotated[
         Path | None, typer.Option("--show", metavar="DIR", help="write the pictures and the text that the model saw")
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="RUN", help="of a video: keep the map here, and take it again the next time"),
+    ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="one key, such as prompt.frames=8")
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="KEY=VALUE", help="one key, such as prompt.frames=8 or video.rate_hz=2"),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="print the reply as one line of JSON")] = False,
 ) -> None:
-    """Ask about a map that was made. Exit code 1 when there is no answer."""
+    """Ask about a map that was made, or about a plain video. Exit code 1 when there is no answer."""
     given = {"answerer": answerer, "model": model, "server.url": server}
     settings = {k: v for k, v in given.items() if v} | read_settings(set_, "prompt.frames=8")
     from s3d_ros.offline.ask import asker
 
-    with asker(run, settings, situation, show) as ask_it:
+    with asker(run, settings, situation, show, save) as ask_it:
         answers = ask_it.one(question, tuple(option or ())) if question else ask_it.talk(sys.stdin)
         for answer in answers:
             if json:

@@ -36,6 +36,7 @@ DROPS: Mapping[str, str] = {
     "instances_size": "the image of instance numbers had a shape that does not fit the colour image",
     "instances_unreadable": "instances could not be read: their image, or lists of unlike length",
     "message_unreadable": "a message was not what its topic's type says",
+    "video_lost": "a picture of a video showed too little of what the one before showed: from where is unknown",
     "recording_damaged": "the recording could be read up to a place, and not beyond",
 }
 

@@ -172,6 +172,8 @@ class ViewFrame:
     """One of the few frames that together show everything. ``jpeg`` is the unmarked colour image.
 
     ``revision`` rises when the markers change. ``stamp_ns`` and ``T_map_camera`` are those of the frame it was.
+    depth_png: its depth as 16-bit PNG of millimetres, of the picture's shape and field of view; only where it was kept
+    (runs keep it, messages and saved maps do not).
     """
 
     id: int
@@ -181,6 +183,7 @@ class ViewFrame:
     intrinsics: Intrinsics
     T_map_camera: F64
     markers: tuple[Marker, ...] = ()
+    depth_png: bytes = b""
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def samples(root: Path, family: str = "qwen2_5_vl", **keys: Any) -> tuple[Sample
 
 
 def _loss(loaded: Any, batch: Batch) -> float:
-    return float(Trainee(loaded.model, loaded.family)(batch).detach())
+    return float(Trainee(loaded.model, loaded.family)(batch)[0].detach())
 
 
 # --- data ---------------------------------------------------------------------------------------------------------

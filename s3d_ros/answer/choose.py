@@ -9,6 +9,10 @@ from s3d_ros.answer.base import Answerer
 from s3d_ros.answer.geometric import GeometricAnswerer
 from s3d_ros.answer.settings import AnswererConfig
 from s3d_ros.chat import Chat, ChatModel
+from s3d_ros.keys import ConfigError
+from s3d_ros.prompt.build import Beside
+from s3d_ros.vlm.beside import DEPTH, needs_of, with_depth
+from s3d_ros.vlm.config import ModelError
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,24 @@ def choose(
         max_new_tokens=config.max_new_tokens,
         tools=MapTools() if config.tools else None,
         on_prompt=on_prompt,
+        beside=_beside(model, config.model.model),
     )
     if config.answerer != "auto":
         return Chosen(vlm, chat, model)
     from s3d_ros.answer.auto import AutoAnswerer
 
     return Chosen(AutoAnswerer(GeometricAnswerer(), vlm), chat, f"auto ({model})")
+
+
+def _beside(chosen: str, model: str) -> Beside | None:
+    """Return what puts beside view frames what a model's own parts need. Raises ConfigError for what is not known."""
+    try:
+        needs = needs_of(model) if chosen == "transformers" else frozenset()
+    except ModelError as error:
+        raise ConfigError(f"model: {error}") from error
+    if unknown := needs - {DEPTH}:
+        raise ConfigError(f"model: {model} needs {', '.join(sorted(unknown))} of view frames, which is not known here")
+    return with_depth if needs else None
 
 
 def _chat(model: str, config: AnswererConfig, on_event: Callable[[str], None]) -> ChatModel:

@@ -36,7 +36,7 @@ class Inbox:
         """Take a message; return the reply to a question that was cancelled before it was begun."""
         with self._there:
             if isinstance(message, wire.Picture):
-                self._pictures[message.key] = ChatImage(message.key, message.pixels)
+                self._pictures[message.key] = ChatImage(message.key, message.pixels, message.beside)
             elif isinstance(message, wire.Forget):
                 for key in message.keys:
                     del self._pictures[key]

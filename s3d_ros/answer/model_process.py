@@ -100,7 +100,7 @@ class ModelProcess:
         """Send what pictures of a chat the process does not have; return the chat with their keys alone."""
         for image in chat.images:
             if self._shelf.add(image.key, image.pixels.nbytes):
-                self._pipe.send(wire.Picture(image.key, image.pixels))
+                self._pipe.send(wire.Picture(image.key, image.pixels, image.beside))
         out = self._shelf.surplus({image.key for image in chat.images})
         if out:
             self._pipe.send(wire.Forget(out))

@@ -32,6 +32,7 @@ class Picture:
 
     key: str
     pixels: U8
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

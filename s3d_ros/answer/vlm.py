@@ -17,7 +17,7 @@ from s3d_ros.answer.conversations import Conversations
 from s3d_ros.answer.options import read_options
 from s3d_ros.answer.refusal import Refusal
 from s3d_ros.chat import Chat, ChatError, ChatImage, ChatModel, ChatReply, Part, Turn
-from s3d_ros.prompt.build import Budget, Prompt, Prompter
+from s3d_ros.prompt.build import Beside, Budget, Prompt, Prompter
 from s3d_ros.prompt.config import PromptConfig
 from s3d_ros.prompt.numbers import present
 from s3d_ros.prompt.replies import partial, read_reply, tidy
@@ -61,7 +61,7 @@ class VlmAnswerer:
 
     name: as ``Answer.answered_by`` says it. max_new_tokens: of a reply. tools: what a model may ask the map, and
     how often: tool_rounds. conversations: so many are remembered, each with its last turns.
-    on_prompt: gets every chat that is asked, and its reply's text: for ``--show``.
+    on_prompt: gets every chat that is asked, and its reply's text: for ``--show``. beside: as ``Prompter`` has it.
     """
 
     def __init__(
@@ -76,9 +76,10 @@ class VlmAnswerer:
         tools: Tools | None = None,
         tool_rounds: int = 3,
         on_prompt: Callable[[Chat, str], None] = lambda chat, reply: None,
+        beside: Beside | None = None,
     ) -> None:
         self.name = name or chat.name
-        self.prompter = Prompter(config)
+        self.prompter = Prompter(config, beside)
         self._chat = chat
         self._max_new_tokens = max_new_tokens
         self._talks = Conversations(conversations, conversation_turns)

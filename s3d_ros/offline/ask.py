@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,8 +17,11 @@ from s3d_ros.answer.base import Progress
 from s3d_ros.answer.choose import Chosen, choose
 from s3d_ros.answer.settings import AnswererConfig
 from s3d_ros.chat import Chat
+from s3d_ros.cli_support import progress_bar
 from s3d_ros.geometry import level_rotation
+from s3d_ros.offline.ask_video import split_settings, video_scene
 from s3d_ros.offline.run import load_scene
+from s3d_ros.offline.video import is_video
 from s3d_ros.types import Answer, Question, Scene, Situation
 
 _PAGE = "index.html"
@@ -88,19 +91,33 @@ class Asker:
 
 
 @contextmanager
-def asker(run: Path, settings: Mapping[str, Any], situation: str = "", show: Path | None = None) -> Iterator[Asker]:
-    """Open a run and an answerer. settings: of ``AnswererConfig``, by name. Raises RunError, ConfigError, AskError."""
-    config = AnswererConfig.from_flat(settings)
-    config.chosen()
-    scene = load_scene(run)
-    stand = read_situation(situation, scene) if situation else None
+def asker(
+    run: Path, settings: Mapping[str, Any], situation: str = "", show: Path | None = None, save: Path | None = None
+) -> Iterator[Asker]:
+    """Open a run, or a video, and an answerer. settings: of ``AnswererConfig``, by name, and ``video.*`` for a video.
+
+    save: folder for the run that is made of a video. Raises RunError, RecordingError, ConfigError, AskError.
+    """
     console = Console(stderr=True, highlight=False)
-    seen: list[tuple[Chat, str]] = []
-    chosen = choose(config, on_prompt=lambda chat, reply: seen.append((chat, reply)))
-    try:
+    with ExitStack() as opened:
+        if is_video(run):
+            video, settings = split_settings(settings)
+            config = AnswererConfig.from_flat(settings)
+            config.chosen()
+            with progress_bar("looking at the video", "pictures") as progress:
+                made = video_scene(run, video, save, config.prompt.frames, console, progress)
+                scene = opened.enter_context(made)
+        else:
+            config = AnswererConfig.from_flat(settings)
+            config.chosen()
+            if save is not None:
+                raise AskError(f"--save is for what is made of a video; {run} is none")
+            scene = load_scene(run)
+        stand = read_situation(situation, scene) if situation else None
+        seen: list[tuple[Chat, str]] = []
+        chosen = choose(config, on_prompt=lambda chat, reply: seen.append((chat, reply)))
+        opened.callback(chosen.answerer.close)
         yield Asker(scene, chosen, stand, show, console, seen)
-    finally:
-        chosen.answerer.close()
 
 
 def read_situation(text: str, scene: Scene) -> Situation:

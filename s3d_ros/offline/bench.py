@@ -24,7 +24,7 @@ from s3d_ros.types import Frame, Instances
 
 PARTS = ("speed", "live", "recording", "layouts")
 LONG = ("corrections", "tour", "hour")
-MEASURED = ("objects", "refusion", "vlm")  # done only when named, as LONG
+MEASURED = ("objects", "refusion", "vlm", "train")  # done only when named, as LONG
 _HOME = "living_room"
 _FPS = 30.0
 _REPEATS = 3
@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] = ()) -> bool:
         help="leave out the rest. Done only when named: changes (two visits to each room of --layouts), corrections "
         "(poses that jump), tour (five minutes and back to the start), hour (round the same loop), objects (what a "
         "frame's objects cost in maps of 300 and 3,000), refusion (what mapping suffers while its map is made anew), "
-        "vlm (what a question costs a vision-language model; needs torch and transformers)",
+        "vlm (what a question costs a vision-language model; needs torch and transformers), train (what the trainer's "
+        "reconstruction losses cost)",
     )
     options = parser.parse_args(list(arguments))
     console = Console()
@@ -100,6 +101,10 @@ def main(arguments: Sequence[str] = ()) -> bool:
         from s3d_ros.offline.bench_vlm import bench_vlm
 
         result["vlm"] = bench_vlm(console)
+    if "train" in wanted:
+        from s3d_ros.offline.bench_train import bench_train
+
+        result["train"] = bench_train(console, options.out)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "bench.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

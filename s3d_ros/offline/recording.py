@@ -14,6 +14,7 @@ from s3d_ros.offline.bag import BagRecording
 from s3d_ros.offline.dataset import SevenScenes, Tum, is_seven_scenes, is_tum
 from s3d_ros.offline.scannet import ScanNetExport, ScanNetSens, is_scannet_export
 from s3d_ros.offline.topics import TopicNames
+from s3d_ros.offline.video import VideoRecording, is_video
 from s3d_ros.types import Arrival, PoseNews
 
 __all__ = ["Recording", "RecordingError", "TopicNames", "every_nth", "open_recording"]
@@ -23,7 +24,8 @@ _WANTED = (
     "Give a rosbag2 (a folder with metadata.yaml, or one .mcap or .db3 file), a folder in the 7-Scenes layout "
     "(frame-000000.color.png, .depth.png, .pose.txt), one in the TUM RGB-D layout (rgb.txt, depth.txt, "
     "groundtruth.txt), a scan of ScanNet (.sens, or exported: color, depth, pose, intrinsic), or a video of "
-    "ARKitScenes (lowres_wide, lowres_depth, lowres_wide_intrinsics, lowres_wide.traj)."
+    "ARKitScenes (lowres_wide, lowres_depth, lowres_wide_intrinsics, lowres_wide.traj); or a video file, which has "
+    "neither depth nor poses: they are guessed."
 )
 
 
@@ -175,6 +177,8 @@ def _open(path: Path, config: FramesConfig, topics: TopicNames) -> Recording:
             return ScanNetSens(path, config)
         if path.name == "metadata.yaml":
             return BagRecording(path.parent, config, topics)
+        if is_video(path):
+            return VideoRecording(path)
         if path.suffix == ".bag":
             raise RecordingError(
                 f"{path} is a ROS 1 bag. Convert it first: rosbags-convert --src {path} --dst {path.with_suffix('')}"

@@ -291,6 +291,7 @@ def _view_json(view: ViewFrame, first_ns: int) -> dict[str, Any]:
 
 
 def _view_from(v: dict[str, Any], run: Path) -> ViewFrame:
+    depth = (run / "views" / view_name(int(v["id"]))).with_suffix(".depth.png")  # view_depth.depth_path
     return ViewFrame(
         id=int(v["id"]),
         revision=int(v["revision"]),
@@ -299,6 +300,7 @@ def _view_from(v: dict[str, Any], run: Path) -> ViewFrame:
         intrinsics=Intrinsics(v["width"], v["height"], *v["intrinsics"]),
         T_map_camera=np.array(v["T_map_camera"], dtype=np.float64),
         markers=tuple(Marker(int(m["id"]), m["u"], m["v"]) for m in v["markers"]),
+        depth_png=depth.read_bytes() if depth.exists() else b"",
     )
 
 

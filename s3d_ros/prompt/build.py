@@ -22,12 +22,13 @@ from s3d_ros.prompt.situation import in_words, stand_of
 from s3d_ros.prompt.tasks import Task
 from s3d_ros.prompt.text import Said, by_label, for_model, labels_named, objects_of, plain, said
 from s3d_ros.prompt.wording import system_text, wording
-from s3d_ros.types import ErrorCode, Question, Scene, SceneObject, ViewFrame
+from s3d_ros.types import F64, ErrorCode, Question, Scene, SceneObject, ViewFrame
 
 _TURN_TOKENS = 16  # what a chat template puts around a turn, and
 _IMAGE_TOKENS = 4  # around an image; generously
 _AT_LENGTH = re.compile(r"\W*(?:please )?(?:describe|explain|tell|why|how (?:do|can|would))\b", re.IGNORECASE)
 Talk = Sequence[tuple[Said, Said]]  # earlier questions and their answers
+Beside = Callable[[ChatImage, ViewFrame, F64], ChatImage]
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,14 @@ class _Frame:
 
 
 class Prompter:
-    """Makes prompts of one map. Remembers its numbers, the order of its frames, and what it drew. Thread-safe."""
+    """Makes prompts of one map. Remembers its numbers, the order of its frames, and what it drew. Thread-safe.
 
-    def __init__(self, config: PromptConfig | None = None) -> None:
+    beside: puts beside a drawn view frame what the model needs to know of it, given the frame and the map's up.
+    """
+
+    def __init__(self, config: PromptConfig | None = None, beside: Beside | None = None) -> None:
         self.config = config or PromptConfig()
+        self._beside = beside
         self.drawn = Drawn(2 * self.config.frames + 16)
         self.system = system_text(self.config.wording, self.config.bev, self.config.markers, self.config.frames > 0)
         self.forget()
@@ -157,7 +162,7 @@ class Prompter:
         if self._first_ns is None and scene.views:
             seen = [o.first_seen_ns for o in scene.objects if o.first_seen_ns > 0]
             self._first_ns = min([v.stamp_ns for v in scene.views] + seen)
-        made = {i: self._frame(scene.views[i], numbering) for i in kept}
+        made = {i: self._frame(scene.views[i], numbering, scene.up) for i in kept}
         if budget is not None:
             reserve = max(spent, min(config.question_tokens, budget.tokens // 4))
             room = budget.tokens - self._spent((self.system, *bev_parts), budget, 2) - reserve
@@ -197,12 +202,14 @@ class Prompter:
         self._last_whole = key, view
         return view
 
-    def _frame(self, view: ViewFrame, numbering: Numbering) -> _Frame:
+    def _frame(self, view: ViewFrame, numbering: Numbering, up: F64) -> _Frame:
         marks = marks_of(view, numbering) if self.config.markers else ()
         image = self.drawn.get(
             frame_key(view, marks, numbering, self.config),
             lambda: draw_frame(view, marks, numbering.number_of, self.config),
         )
+        if self._beside is not None:
+            image = self._beside(image, view, up)
         seconds = (view.stamp_ns - (self._first_ns or 0)) / 1e9
         return _Frame(view, f"Frame {view.id}, {seconds:.1f} s:", image)
 

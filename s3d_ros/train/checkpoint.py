@@ -2,6 +2,7 @@
 
     OUT/step-0000500/config.json, model.safetensors, tokenizer and processor: s3d ask RUN --model OUT/step-0000500
     OUT/step-0000500/prompt.json       how the set's prompts were made: the answerer asks likewise
+    OUT/step-0000500/parts.json        parts of the run with weights or at work in answering; parts.safetensors
     OUT/step-0000500/train.yaml        the config of the run
     OUT/step-0000500/state/            weights, optimiser and random numbers as accelerate keeps them
     OUT/step-0000500/train_state.json
@@ -23,13 +24,15 @@ import yaml
 
 from s3d_ros.train.config import TrainConfig, TrainError
 from s3d_ros.train.model import Trainee, merged_state
+from s3d_ros.train.parts.make import write_parts
+from s3d_ros.vlm.beside import PARTS_JSON
 from s3d_ros.vlm.config import ModelError
 from s3d_ros.vlm.loading import read_config
 from s3d_ros.vlm.weights import check_weights
 
 _STATE = "train_state.json"
 _KEPT_FILES = ("*.json", "*.txt", "*.jinja", "*.model")  # of the model that it began from, but its weights' own
-_NOT_KEPT = ("config.json", "generation_config.json", "model.safetensors.index.json", _STATE)
+_NOT_KEPT = ("config.json", "generation_config.json", "model.safetensors.index.json", _STATE, PARTS_JSON)
 _SIZES = ("model_type", "hidden_size", "num_hidden_layers", "vocab_size")
 
 
@@ -73,7 +76,9 @@ def save(path: Path, accelerator: Any, trainee: Any, source: Path, config: Train
     if accelerator.is_main_process:
         bare: Trainee = accelerator.unwrap_model(trainee)
         dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
-        export(half, bare.model, {k.removeprefix("model."): v for k, v in state.items()}, source, dtype)
+        whole = {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
+        export(half, bare.model, whole, source, dtype)
+        write_parts(half, list(bare.parts.values()), state)
         (half / "train.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False), encoding="utf-8")
         prompt = _prompt_of(Path(config.data.set))
         if prompt:

@@ -59,6 +59,7 @@ class DataConfig:
     marked: bool = plain(True, "pictures with marks; false: their plain twins")
     shuffle_frames: bool = plain(True, "view frames in another order each time, where no question is about their order")
     cache_gb: float = number(1.0, 0, 1000, "for pictures as the encoder takes them; a scene's questions share them")
+    text_share: float = number(1.0, 0, 1, "of the scenes keep their texts; of the others only pictures are learnt from")
     buckets: int = number(32, 1, 10_000, "so many batches are sorted by length together; 1: no sorting")
 
 
@@ -77,6 +78,54 @@ class OptimizerConfig:
     beta1: float = number(0.9, 0, 0.9999, "of AdamW")
     beta2: float = number(0.999, 0, 0.99999, "of AdamW")
     clip: float = number(1.0, 0, 1e6, "of the gradient's norm; 0: none")
+
+
+@dataclass(frozen=True)
+class PositionConfig:
+    """ROSS3D: where in the map each visual token lies, added to its features. Needs depth, also when it is asked."""
+
+    codes: bool = plain(False, "add them")
+
+
+@dataclass(frozen=True)
+class GeometryConfig:
+    """VLM-3R: tokens of a frozen geometry encoder are fused into the vision tokens of view frames."""
+
+    encoder: str = plain("", "small, or a folder (docs/geometry_tokens.md); empty: none")
+    heads: int = number(0, 0, 64, "of the fusion's attention; 0: one for about 64 of the vision tokens' width")
+
+
+@dataclass(frozen=True)
+class ReconstructConfig:
+    """ROSS3D: what the language model makes of the view frames must tell how hidden views and the whole look."""
+
+    cross_view: bool = plain(False, "recover view frames that are taken away")
+    global_view: bool = plain(False, "recover the view from above")
+    every: int = number(4, 1, 10_000, "steps; views are taken away in each so many-th")
+    mask_share: float = number(0.25, 0.01, 0.9, "of the view frames is taken away")
+    condition: str = choice("frames", ("frames", "pose"), "pose: the denoiser knows where a hidden view was taken from")
+    cross_weight: float = number(1.0, 0, 1000, "of the loss")
+    global_weight: float = number(1.0, 0, 1000, "of the loss")
+    view_px: int = number(224, 16, 2048, "side of the views that are recovered; a multiple of 16")
+    bev_px: int = number(432, 16, 4096, "side of the view from above; a multiple of 16")
+    width: int = number(0, 0, 4096, "of the denoiser, a multiple of 32; 0: 1024, less where flops_share says so")
+    flops_share: float = number(0.1, 0.001, 10, "the denoiser's cost at most, of the language model's")
+    vae: str = plain("", "folder of an autoencoder (FLUX's vae/, or of s3d train-vae); empty: a small one is trained")
+    vae_steps: int = number(400, 0, 1_000_000, "of that training, 16 crops of 64 px each")
+    cache_gb: float = number(2.0, 0, 1000, "for latents")
+
+    @property
+    def on(self) -> bool:
+        return self.cross_view or self.global_view
+
+
+@dataclass(frozen=True)
+class GroundConfig:
+    """ROSS3D's grounding head: a <ground> token is compared with what is seen of each object. Needs depth to train."""
+
+    head: bool = plain(False, "train it; the answer's own <OBJ...> goes on being learnt, too")
+    weight: float = number(1.0, 0, 1000, "of its loss")
+    width: int = number(256, 8, 8192, "in which token and objects are compared")
 
 
 @dataclass(frozen=True)
@@ -102,6 +151,10 @@ class TrainConfig:
     tune: TuneConfig = field(default_factory=TuneConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    position: PositionConfig = field(default_factory=PositionConfig)
+    geometry: GeometryConfig = field(default_factory=GeometryConfig)
+    reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
+    ground: GroundConfig = field(default_factory=GroundConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
     @classmethod
@@ -116,7 +169,8 @@ class TrainConfig:
 
     def differences(self, other: TrainConfig) -> list[str]:
         """Return the dotted keys that would make another run of it; where it runs and what it shows does not count."""
-        free = {"run.save_every", "run.keep", "run.eval_every", "run.eval_records", "run.out", "model.local_only"}
+        free = {"run.save_every", "run.keep", "run.eval_every", "run.eval_records", "run.out", "model.local_only",
+                "reconstruct.cache_gb"}  # fmt: skip
         a, b = dataclasses.asdict(self), dataclasses.asdict(other)
         keys = [f"{part}.{key}" for part in a for key in a[part] if a[part][key] != b[part][key]]
         return [key for key in keys if key not in free]

@@ -10,73 +10,37 @@ from __future__ import annotations
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from s3d_ros.chat import Chat, ChatImage, Part, Turn
+from s3d_ros.prompt.tasks import Task
+from s3d_ros.train.batch import IGNORED, Batch, Made, Sample, Seen, joined
 from s3d_ros.train.config import DataConfig, TrainError
+from s3d_ros.train.parts.base import Example, RunPart
 from s3d_ros.train.reader import SceneData, TrainingRecord, TrainingSet
 from s3d_ros.train.sharegpt import chat_parts
-from s3d_ros.types import U8
+from s3d_ros.train.unlabelled import silent_chat, with_text
+from s3d_ros.vlm.beside import DEPTH, beside_depth
 from s3d_ros.vlm.config import ModelError
 from s3d_ros.vlm.family import Family
 from s3d_ros.vlm.tokens import I64, Prompt, PromptMaker
 
-IGNORED = -100  # a label that is not learnt, as in PyTorch's cross-entropy
 _AHEAD = 4  # micro-batches made ahead
 _LISTED = 3  # bad records named in a message
 # Kinds that ask for the order of the frames, which is theirs in time
 _IN_ORDER = re.compile(r"appearance_order|^camera_|^obj_obj_relative_pos|first|frame")
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One record for the model. ids, labels: (n,), labels IGNORED but at the answer; positions: (k, n)."""
-
-    ids: I64
-    labels: I64
-    types: I64
-    positions: torch.Tensor
-    images: tuple[ChatImage, ...]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Samples of one micro-batch. pixels: groups of the processor's inputs; encoded one after the other they are the
-    pictures in order. mask: (b, n) bool, None where all are as long."""
-
-    ids: torch.Tensor  # (b, n)
-    labels: torch.Tensor  # (b, n)
-    types: torch.Tensor  # (b, n): 1 at a picture's tokens
-    positions: torch.Tensor  # (k, b, n)
-    mask: torch.Tensor | None
-    pixels: list[dict[str, torch.Tensor]]
-
-    @property
-    def answer_tokens(self) -> int:
-        return int((self.labels[:, 1:] != IGNORED).sum())
-
-    def to(self, device: torch.device) -> Batch:
-        """Return it with all tensors on a device."""
-
-        def moved(tensor: torch.Tensor) -> torch.Tensor:
-            return tensor.to(device, non_blocking=True)
-
-        return Batch(
-            moved(self.ids), moved(self.labels), moved(self.types), moved(self.positions),
-            None if self.mask is None else moved(self.mask),
-            [{k: moved(v) for k, v in group.items()} for group in self.pixels],
-        )  # fmt: skip
-
-
-def chat_of(record: TrainingRecord, pixels: Callable[[str], U8]) -> tuple[Chat, str]:
-    """Return the chat that a record is about and the answer to be learnt. pixels: of a picture by its member's name."""
-    pictures = (ChatImage(name, pixels(name)) for name in record.images)
+def chat_of(record: TrainingRecord, picture: Callable[[str], ChatImage]) -> tuple[Chat, str]:
+    """Return the chat that a record is about and the answer to be learnt. picture: by its member's name."""
+    pictures = (picture(name) for name in record.images)
     sides = {"human": "user", "gpt": "assistant"}
     turns = [Turn(sides[c["from"]], chat_parts(c["value"], pictures)) for c in record.conversations[:-1]]  # type: ignore[arg-type]
     return Chat(record.system, tuple(turns)), record.conversations[-1]["value"]
@@ -101,11 +65,20 @@ def shuffled(chat: Chat, rng: np.random.Generator) -> Chat:
 
 
 class Samples:
-    """The samples of a training set. Made in one thread at a time; the model is used for its positions only."""
+    """The samples of a training set. Made in one thread at a time; the model is used for its positions only.
 
-    def __init__(self, config: DataConfig, split: str, family: Family, seed: int) -> None:
-        """Raises DatasetError for a set that is not whole, TrainError for one without records."""
-        self.config, self.family, self.seed = config, family, seed
+    indices: of records; -1 - number for a scene of which only the pictures are learnt from. parts: see ``use``.
+    """
+
+    def __init__(
+        self, config: DataConfig, split: str, family: Family, seed: int, pictures: bool = False, lead: int = -1
+    ) -> None:
+        """pictures: scenes without text are of use, too: those of ``text_share``, and those that nothing is asked of.
+        lead: a token that answers begin with where objects are asked for; -1: none.
+
+        Raises DatasetError for a set that is not whole, TrainError for one without records.
+        """
+        self.config, self.family, self.seed, self.lead = config, family, seed, lead
         if not config.set:
             raise TrainError("data.set is empty: name the folder of a training set (s3d dataset build)")
         self.records = TrainingSet(config.set, split)
@@ -115,12 +88,28 @@ class Samples:
         )
         self._ends: tuple[int, ...] = _end_tokens(family.model, processor.tokenizer)
         count = min(config.records or len(self.records), len(self.records))
-        self.indices = list(range(count))
+        self.indices = self._with_silent(count) if pictures else list(range(count))
         self.lengths: dict[int, int] = {}
-        self._kept: OrderedDict[str, dict[str, torch.Tensor]] = OrderedDict()
+        self.parts: tuple[RunPart, ...] = ()
+        self._kept: OrderedDict[str, tuple[dict[str, torch.Tensor], Made]] = OrderedDict()
         self._kept_bytes = 0
         if not count:
             raise TrainError(f"{config.set} has no records in its split {split!r}; build it with more questions")
+
+    def use(self, parts: Sequence[RunPart]) -> None:
+        """Let the parts of a run add to pictures and examples from now on. Raises TrainError where depth is missing."""
+        self.parts = tuple(parts)
+        if any(p.needs_grid for p in parts):  # a family whose is not known is refused here
+            image = self.sample(self.indices[0]).images[0]
+            self.family.grid(image, self.family.pixel_inputs(image))
+        needing = [p.name for p in parts if DEPTH in p.needs]
+        for scene in self.records.scenes() if needing else ():
+            without = [str(v.id) for v in scene.views if v.depth is None]
+            if without:
+                raise TrainError(
+                    f"{', '.join(needing)}: {scene.key} has no depth of its views {', '.join(without[:_LISTED])}; "
+                    "build the set of recordings, simulated homes or runs that keep it, or switch that part off"
+                )
 
     def measure(self, limit: int, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Look at all records and note how long they are, without their pictures.
@@ -131,12 +120,11 @@ class Samples:
         config = self.config
         most = min(config.max_tokens, limit or config.max_tokens)
         long: list[str] = []
-        kept = []
-        for done, index in enumerate(self.indices):
-            record = self.records[index]
-            sample = self._sample(*_without_pixels(record), None)
+        indices = list(dict.fromkeys(self.indices))
+        for done, index in enumerate(indices):
+            sample = self._sample(index, None)
             answer = int((sample.labels != IGNORED).sum())
-            where = f"{record.scene.key}/{record.id}"
+            where = self._scene(index).key + (f"/{self.records[index].id}" if index >= 0 else "")
             if answer > config.max_answer_tokens:
                 long.append(f"{where}: its answer has {answer} tokens, data.max_answer_tokens is "
                             f"{config.max_answer_tokens}")  # fmt: skip
@@ -144,16 +132,15 @@ class Samples:
                 of = "data.max_tokens" if most == config.max_tokens else "the model's context"
                 long.append(f"{where} has {len(sample.ids)} tokens, {of} is {most}")
             else:
-                kept.append(index)
                 self.lengths[index] = len(sample.ids)
-            progress(done + 1, len(self.indices))
-        if long and (config.too_long == "refuse" or not kept):
+            progress(done + 1, len(indices))
+        if long and (config.too_long == "refuse" or not self.lengths):
             more = f"; and {len(long) - _LISTED} more" if len(long) > _LISTED else ""
             raise TrainError(
                 f"records are too long: {'; '.join(long[:_LISTED])}{more}. Raise the limit, build the set with "
                 "fewer or smaller pictures, or set data.too_long to leave_out"
             )
-        self.indices = kept
+        self.indices = [i for i in self.indices if i in self.lengths]
 
     def batches(self, epoch: int, size: int) -> list[list[int]]:
         """Return an epoch's records, shuffled, in batches of like length; the last one may be smaller."""
@@ -168,39 +155,101 @@ class Samples:
 
     def sample(self, index: int, epoch: int = 0) -> Sample:
         """Return a record as a sample, its frames shuffled where that is asked for; the images have sizes only."""
-        record = self.records[index]
-        chat, answer = _without_pixels(record)
-        free = self.config.shuffle_frames and not _IN_ORDER.search(record.kind)
-        return self._sample(chat, answer, np.random.default_rng((self.seed, epoch, index, 2)) if free else None)
+        free = self.config.shuffle_frames and (index < 0 or not _IN_ORDER.search(self.records[index].kind))
+        told = (self.seed, epoch, index, 2) if index >= 0 else (self.seed, epoch, -index, 4)
+        return self._sample(index, np.random.default_rng(told) if free else None)
 
     def chat(self, index: int) -> tuple[Chat, str]:
         """Return the chat of a record with its pictures, as it is asked, and the right answer."""
         record = self.records[index]
         return chat_of(record, lambda name: self._image(record.scene, name))
 
-    def batch(self, indices: Sequence[int], epoch: int) -> Batch:
-        """Return a micro-batch on the CPU."""
+    def batch(self, indices: Sequence[int], epoch: int, step: int = -1, number: int = 0) -> Batch:
+        """Return a micro-batch on the CPU. step: the optimiser's, -1 in evaluation; number: the micro-batch's."""
         samples = [self.sample(i, epoch) for i in indices]
-        pictures = [self._inputs(i, image.key) for i, s in zip(indices, samples, strict=True) for image in s.images]
-        return joined(samples, self.family.grouped(pictures), self.family.processor.tokenizer.pad_token_id or 0)
+        named = [(row, image) for row, s in enumerate(samples) for image in s.images]
+        scenes = [self._scene(i) for i in indices]
+        made = [self._inputs(scenes[row], image.key) for row, image in named]
+        blank = self.family.processor.tokenizer.pad_token_id or 0
+        batch = joined(samples, self.family.grouped([inputs for inputs, _ in made]), blank)
+        if not self.parts:
+            return batch
+        counts = [count for s in samples for count in s.counts]
+        seen = (
+            Seen(row, image.key, count, of)
+            for (row, image), count, (_, of) in zip(named, counts, made, strict=True)
+        )  # fmt: skip
+        extra = (
+            self._extra(i, s, step, np.random.default_rng((self.seed, number, row, 3)))
+            for row, (i, s) in enumerate(zip(indices, samples, strict=True))
+        )
+        return replace(batch, pictures=tuple(seen), extra=tuple(extra), step=step)
 
-    def _image(self, scene: SceneData, name: str) -> U8:
-        return scene.image(name if self.config.marked else name.replace(".marked.", ".plain."))
+    def _extra(self, index: int, sample: Sample, step: int, rng: np.random.Generator) -> Made:
+        record = self.records[index] if index >= 0 else None
+        names = tuple(image.key for image in sample.images)
+        objects = None if record is None or not _grounds(record) else record.objects
+        example = Example(self._scene(index), names, objects, step, rng)
+        return {part.name: part.example(example) for part in self.parts}
 
-    def _inputs(self, index: int, name: str) -> dict[str, torch.Tensor]:
-        """Return the encoder's inputs for a picture; the last ones are kept, as a scene's questions share them."""
+    def _with_silent(self, count: int) -> list[int]:
+        """Return the first records but those whose text is left out; for these, and for scenes without any, their
+        scenes, as often as they would have been asked about."""
+        scenes = [self.records.scene_of(i) for i in range(count)]
+        asked = set(scenes)
+        told = with_text(map(self.records.key_of, asked), self.config.text_share, self.seed)
+        quiet = set() if self.config.records else set(range(self.records.scene_count)) - asked
+        mean = max(1, round(count / max(len(asked), 1)))
+        kept = [i if self.records.key_of(s) in told else -1 - s for i, s in enumerate(scenes)]
+        return kept + [-1 - s for s in sorted(quiet) for _ in range(mean)]
+
+    def _scene(self, index: int) -> SceneData:
+        return self.records.scene(-1 - index if index < 0 else self.records.scene_of(index))
+
+    def _bare(self, index: int) -> tuple[Chat, str]:
+        """Return a record's chat, its pictures with sizes only, and its answer, "" where only pictures are learnt."""
+        if index >= 0:
+            return _without_pixels(self.records[index])
+        scene = self._scene(index)
+        return silent_chat(scene, self.records[0].system, lambda name: _sized(scene, name)), ""
+
+    def _image(self, scene: SceneData, name: str) -> ChatImage:
+        """Return a picture of a scene, with what the parts need beside it."""
+        pixels = scene.image(name if self.config.marked else name.replace(".marked.", ".plain."))
+        return ChatImage(name, pixels, self._beside(scene, name))
+
+    def _beside(self, scene: SceneData, name: str) -> dict[str, Any]:
+        if not any(DEPTH in part.needs for part in self.parts):
+            return {}
+        view = next((v for v in scene.views if v.marked == name), None)
+        depth_m = None if view is None else scene.depth_m(view)
+        if view is None or depth_m is None:
+            return {}  # a bird's-eye view
+        depth_mm = np.round(depth_m * 1000).astype(np.uint16)
+        return beside_depth(depth_mm, view.intrinsics, view.T_map_camera, np.array(scene.data["up"]))
+
+    def _inputs(self, scene: SceneData, name: str) -> tuple[dict[str, torch.Tensor], Made]:
+        """Return the encoder's inputs for a picture, and what parts make of it; the last ones are kept, as a scene's
+        questions share them."""
         if name not in self._kept:
-            inputs = self.family.pixel_inputs(ChatImage(name, self._image(self.records[index].scene, name)))
-            self._kept[name] = inputs
-            self._kept_bytes += _bytes(inputs)
+            image = self._image(scene, name)
+            inputs = self.family.pixel_inputs(image)
+            grid = self.family.grid(image, inputs) if any(p.needs_grid for p in self.parts) else None
+            made = {p.name: p.picture(scene, image, grid) for p in self.parts}
+            self._kept[name] = inputs, made
+            self._kept_bytes += _bytes(inputs, *made.values())
             while self._kept_bytes > self.config.cache_gb * 1e9 and len(self._kept) > 1:
-                self._kept_bytes -= _bytes(self._kept.popitem(last=False)[1])
+                gone, of = self._kept.popitem(last=False)[1]
+                self._kept_bytes -= _bytes(gone, *of.values())
         self._kept.move_to_end(name)
         return self._kept[name]
 
-    def _sample(self, chat: Chat, answer: str, rng: np.random.Generator | None) -> Sample:
+    def _sample(self, index: int, rng: np.random.Generator | None) -> Sample:
+        chat, answer = self._bare(index)
         prompt = self.prompts.make(chat if rng is None else shuffled(chat, rng))
-        told = self._answer(chat, prompt, answer)
+        told = self._answer(chat, prompt, answer) if answer else np.zeros(0, np.int64)
+        if self.lead >= 0 and index >= 0 and _grounds(self.records[index]):
+            told = np.concatenate([[self.lead], told])
         n, k = len(prompt), len(told)
         blank = np.full(k, -1)
         whole = Prompt(
@@ -209,7 +258,8 @@ class Samples:
         )  # fmt: skip
         labels = np.concatenate([np.full(n, IGNORED), told])
         types = (whole.image >= 0).astype(np.int64)
-        return Sample(whole.ids, labels, types, self.family.positions(whole), prompt.images)
+        counts = tuple(int(layout.is_image.sum()) for layout in prompt.layouts)
+        return Sample(whole.ids, labels, types, self.family.positions(whole), prompt.images, counts)
 
     def _answer(self, chat: Chat, prompt: Prompt, answer: str) -> I64:
         """Return the answer's tokens with the token that ends a turn, as the family's template writes them."""
@@ -225,28 +275,6 @@ class Samples:
         if len(ends) and (whole[: min(n, len(whole))] == prompt.ids[: len(whole)]).all():
             return told
         return np.array([*self.prompts.plain(answer), int(whole[n + int(ends[0])])], dtype=np.int64)
-
-
-def joined(samples: Sequence[Sample], pixels: list[dict[str, torch.Tensor]], blank: int) -> Batch:
-    """Put samples into one batch, filled up on the right; the mask tells what is real."""
-    n = max(len(s.ids) for s in samples)
-    same = all(len(s.ids) == n for s in samples)
-
-    def filled(rows: Sequence[I64], value: int) -> torch.Tensor:
-        out = np.full((len(rows), n), value, dtype=np.int64)
-        for out_row, row in zip(out, rows, strict=True):
-            out_row[: len(row)] = row
-        return torch.from_numpy(out)
-
-    mask = filled([np.ones(len(s.ids), np.int64) for s in samples], 0)
-    positions = torch.stack(
-        [torch.nn.functional.pad(s.positions, (0, n - s.positions.shape[1])) for s in samples], dim=1
-    )
-    return Batch(
-        filled([s.ids for s in samples], blank), filled([s.labels for s in samples], IGNORED),
-        filled([s.types for s in samples], 0), positions, None if same else mask,
-        pixels,
-    )  # fmt: skip
 
 
 def prefetched(make: Callable[[int], Batch], numbers: Sequence[int]) -> Iterator[Batch]:
@@ -281,22 +309,22 @@ def check_shards(folder: Path) -> None:
 
 
 def _without_pixels(record: TrainingRecord) -> tuple[Chat, str]:
-    sizes = _sizes(record)
-    return chat_of(record, lambda name: np.broadcast_to(np.uint8(0), sizes[name]))
+    return chat_of(record, lambda name: _sized(record.scene, name))
 
 
-def _bytes(inputs: dict[str, torch.Tensor]) -> int:
-    return sum(v.nbytes for v in inputs.values())
+def _grounds(record: TrainingRecord) -> bool:
+    return record.task in (Task.GROUND_ONE, Task.GROUND_MANY)
 
 
-def _sizes(record: TrainingRecord) -> dict[str, tuple[int, int, int]]:
-    """Return the shapes of a record's pictures, from the scene's own list."""
-    data = record.scene.data
-    named = {v["marked"]: v for v in data["views"]} | dict(data["bevs"])
-    return {
-        name: (named[name]["height"], named[name]["width"], 3) if name in named else record.scene.image(name).shape
-        for name in record.images
-    }
+def _bytes(*held: Mapping[str, torch.Tensor]) -> int:
+    return sum(v.nbytes for tensors in held for v in tensors.values())
+
+
+def _sized(scene: SceneData, name: str) -> ChatImage:
+    """Return a picture without its pixels, of the shape that the scene's own list tells."""
+    about = next((v for v in scene.data["views"] if v["marked"] == name), None) or scene.data["bevs"].get(name)
+    shape = scene.image(name).shape if about is None else (about["height"], about["width"], 3)
+    return ChatImage(name, np.broadcast_to(np.uint8(0), shape))
 
 
 def _end_tokens(model: torch.nn.Module, tokenizer: object) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from s3d_ros.offline.score import mean_relative_accuracy
 from s3d_ros.prompt.replies import read_choice, read_value, tidy
 from s3d_ros.prompt.tasks import Task
 from s3d_ros.train.data import Samples
+from s3d_ros.train.parts.base import feature_parts
 from s3d_ros.train.reader import TrainingRecord
 from s3d_ros.vlm.config import ModelConfig
 from s3d_ros.vlm.engine import Asked, Engine
@@ -45,7 +46,8 @@ def points(record: TrainingRecord, said: str) -> float:
 
 def answered(model: Any, processor: Any, device: str, samples: Samples, indices: Sequence[int]) -> dict[str, Any]:
     """Ask some records through the engine; return mean points, those of each task, and each reply."""
-    engine = Engine.of(ModelConfig(tile_images=samples.family.tile), model, processor, device)
+    parts = feature_parts(samples.parts)
+    engine = Engine.of(ModelConfig(tile_images=samples.family.tile), model, processor, device, parts)
     rows = []
     for index in indices:  # one after the other: memory is the training's
         record = samples.records[index]

@@ -19,11 +19,13 @@ from typing import Any
 import torch
 
 from s3d_ros.train import checkpoint
+from s3d_ros.train.batch import Batch
 from s3d_ros.train.config import OptimizerConfig, TrainConfig, TrainError
-from s3d_ros.train.data import Batch, Samples, check_shards, prefetched
+from s3d_ros.train.data import Samples, check_shards, prefetched
 from s3d_ros.train.evaluation import answered
 from s3d_ros.train.metrics import Metrics
 from s3d_ros.train.model import Trainee, check_model, choose_weights, load
+from s3d_ros.train.parts.make import answer_lead, begin_from, check_parts, learns_pictures, make_parts, switched_on
 from s3d_ros.train.reader import TrainingSet
 from s3d_ros.vlm.family import Family
 
@@ -50,15 +52,20 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
     loaded = load(config.model, dtype, "cpu" if sharded else str(device), told)
     model, family = loaded.model, loaded.family
 
-    samples = Samples(config.data, config.data.split, family, config.run.seed)
+    lead = answer_lead(config, loaded)
+    samples = Samples(config.data, config.data.split, family, config.run.seed, learns_pictures(config), lead)
     text = model.config.get_text_config()
     samples.measure(getattr(text, "max_position_embeddings", 0) or 0, lambda k, n: progress("reading records", k, n))
+    with accelerator.main_process_first():  # it may have to train an autoencoder
+        parts = make_parts(config, loaded, samples, progress)
+    begin_from(parts, loaded.directory)
+    samples.use(parts)
     held_out = _held_out(config, samples)
 
     moving = choose_weights(model, config.tune)
     if config.run.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    trainee = Trainee(model, family)
+    trainee = Trainee(model, family, parts)
     optimizer = _optimizer(trainee, config.optimizer)
     trainee, optimizer = accelerator.prepare(trainee, optimizer)
 
@@ -80,8 +87,9 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
         if epoch not in orders:
             orders.clear()
             orders[epoch] = samples.batches(epoch, size)
-        return samples.batch(orders[epoch][at], epoch)
+        return samples.batch(orders[epoch][at], epoch, number // (accumulate * world), number)
 
+    told_by_parts = [name for part in parts for name in part.told]
     mine = range(start * accumulate * world + accelerator.process_index, steps * accumulate * world, world)
     batches = prefetched(micro_batch, mine)
     trainee.train()
@@ -96,10 +104,16 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
         for group in optimizer.param_groups:
             group["lr"] = rate
         total, model_s = torch.zeros((), device=device), 0.0
+        beside = torch.zeros(2, len(told_by_parts), device=device)  # sums, and in how many micro-batches
         for batch in held:
             with accelerator.accumulate(trainee):
                 from_s = time.perf_counter()
-                loss = trainee(batch.to(device)) / max(tokens, 1)
+                answers, extra = trainee(batch.to(device))
+                loss = answers / max(tokens, 1)
+                total += loss.detach()
+                for name, value in extra.items():  # means of a micro-batch, all of which count the same
+                    loss = loss + value / (world * accumulate)
+                    beside[:, told_by_parts.index(name)] += torch.stack([value.detach(), torch.ones_like(value)])
                 accelerator.backward(loss * (world * accumulate))  # accelerate and DDP take means
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
@@ -109,13 +123,15 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
                     norm = accelerator.clip_grad_norm_(trainee.parameters(), config.optimizer.clip)
                 optimizer.step()
                 optimizer.zero_grad()
-            total += loss.detach()
-        value = float(accelerator.reduce(total, "sum"))
-        if not math.isfinite(value):
-            raise TrainError(f"the loss is {value} at step {step + 1}: make optimizer.lr smaller, or precision fp32")
+        summed = float(accelerator.reduce(total, "sum"))
+        sums, counts = (accelerator.reduce(beside, "sum") if parts else beside).tolist()
+        each = {name: s / n for name, s, n in zip(told_by_parts, sums, counts, strict=True) if n}
+        for name, value in {"loss": summed, **each}.items():
+            if not math.isfinite(value):
+                raise TrainError(f"{name} is {value} at step {step + 1}: make optimizer.lr smaller, or precision fp32")
         if metrics:
             took = time.perf_counter() - began
-            metrics.add(step=step + 1, loss=value, lr=rate, grad_norm=float(norm), answer_tokens=tokens,
+            metrics.add(step=step + 1, loss=summed, **each, lr=rate, grad_norm=float(norm), answer_tokens=tokens,
                         step_s=round(took, 4), model_s=round(model_s, 4), data_wait_s=round(waited, 4))  # fmt: skip
         last = step + 1 == steps
         every = config.run.eval_every
@@ -126,7 +142,7 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
             checkpoint.save(path, accelerator, trainee, loaded.directory, config, {"step": step + 1, "moving": moving})
             if metrics:
                 metrics.draw()
-        progress(f"loss {value:.3f}", step + 1, steps)
+        progress(f"loss {summed:.3f}", step + 1, steps)
     accelerator.free_memory()
     return checkpoint.checkpoints(out)[-1][1]
 
@@ -168,7 +184,7 @@ def _checked(config: TrainConfig) -> Path:
         raise TrainError("run.device = cuda: there is no CUDA device here; set it to auto or cpu")
     if config.model.attention == "flash_attention_2" and not cuda:
         raise TrainError("model.attention = flash_attention_2 needs a GPU; set it to auto or sdpa")
-    check_model(config.model)
+    check_parts(config, check_model(config.model))
     if config.data.set:
         check_shards(Path(config.data.set))
         TrainingSet(config.data.set, config.data.split).close()
@@ -181,9 +197,13 @@ def _accelerator(config: TrainConfig, precision: str) -> Any:
     if importlib.util.find_spec("accelerate") is None:
         raise TrainError("accelerate is not installed: pip install 's3d_ros[train]'")
     from accelerate import Accelerator
+    from accelerate.utils import DistributedDataParallelKwargs
 
+    # some steps have no use for some weights of parts
+    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)] if switched_on(config) else None
     return Accelerator(
         cpu=config.run.device == "cpu",
+        kwargs_handlers=handlers,
         mixed_precision="bf16" if precision == "bf16" else "no",
         gradient_accumulation_steps=config.optimizer.accumulate,
     )
@@ -210,7 +230,8 @@ def _held_out(config: TrainConfig, samples: Samples) -> tuple[Samples, list[int]
     if not config.data.val_split or not config.run.eval_every:
         return None
     own = Family(samples.family.model, samples.family.processor, samples.family.tile)  # the other is a thread's
-    held = Samples(config.data, config.data.val_split, own, config.run.seed)
+    held = Samples(config.data, config.data.val_split, own, config.run.seed, lead=samples.lead)
+    held.use(samples.parts)
     count = min(len(held.records), config.run.eval_records)
     return held, [k * len(held.records) // count for k in range(count)]
 
@@ -223,11 +244,16 @@ def _evaluate(
     held, indices = held_out
     trainee.eval()
     summed, count = 0.0, 0
+    figures: dict[str, list[float]] = {}
     with torch.no_grad():
         for index in indices:
             batch = held.batch([index], 0).to(accelerator.device)
-            summed, count = summed + float(trainee(batch)), count + batch.answer_tokens
+            answers, extra = trainee(batch)
+            summed, count = summed + float(answers), count + batch.answer_tokens
+            for name, value in extra.items():
+                figures.setdefault(f"val_{name}", []).append(float(value))
     told: dict[str, Any] = {"val_loss": summed / max(count, 1)}
+    told |= {name: sum(values) / len(values) for name, values in figures.items()}
     if metrics and not sharded:
         with accelerator.autocast():
             device = str(accelerator.device)

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+_OF_PARTS = ("cross_view", "global_view", "ground")
+
 
 class Metrics:
     """``OUT/metrics.jsonl`` and ``OUT/loss.png``."""
@@ -24,12 +26,14 @@ class Metrics:
             file.write(json.dumps(row) + "\n")
 
     def draw(self) -> None:
-        """Draw training and validation loss, and the points of the answers, over the steps."""
+        """Draw training and validation loss, those of parts, and the points of the answers, over the steps."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(8, 4.5), layout="constrained")
         axes = figure.subplots()
-        for key, style in (("loss", {"lw": 1}), ("val_loss", {"marker": "o"})):
+        styles: dict[str, dict[str, Any]] = {"loss": {"lw": 1}, "val_loss": {"marker": "o"}}
+        styles |= {key: {"lw": 0.8, "alpha": 0.8} for key in _OF_PARTS}
+        for key, style in styles.items():
             rows = [r for r in self.rows if key in r]
             if rows:
                 axes.plot([r["step"] for r in rows], [r[key] for r in rows], label=key.replace("_", " "), **style)

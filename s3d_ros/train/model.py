@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from s3d_ros.train.batch import IGNORED, Batch
 from s3d_ros.train.config import ModelPart, TrainError, TuneConfig
-from s3d_ros.train.data import IGNORED, Batch
+from s3d_ros.train.parts.base import RunPart, last_hidden
 from s3d_ros.vlm.config import ModelConfig, ModelError
 from s3d_ros.vlm.family import Family
 from s3d_ros.vlm.loading import load_model, read_config
@@ -114,29 +116,41 @@ def merged_state(model: Any, state: dict[str, torch.Tensor], dtype: torch.dtype)
 
 
 class Trainee(torch.nn.Module):
-    """One forward from a batch to its loss, so that whatever wraps models for several devices wraps all of it."""
+    """One forward from a batch to its losses, so that whatever wraps models for several devices wraps all of it."""
 
-    def __init__(self, model: Any, family: Family) -> None:
+    def __init__(self, model: Any, family: Family, parts: Sequence[RunPart] = ()) -> None:
         super().__init__()
         self.model = model
         self.family = family
+        self.parts = torch.nn.ModuleDict({part.name: part for part in parts})
 
-    def forward(self, batch: Batch) -> torch.Tensor:
-        """Return the sum of the cross-entropies of the answers' tokens, a scalar."""
-        features = self.family.encoded(batch.pixels) if batch.pixels else ()
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Return the sum of the cross-entropies of the answers' tokens, and the parts' losses by name; all scalars."""
+        parts: list[Any] = list(self.parts.values())
+        with ExitStack() as around:
+            for part in parts if batch.pixels else ():
+                around.enter_context(part.encoding(batch))
+            features = self.family.encoded(batch.pixels) if batch.pixels else ()
+        for part in parts:
+            batch, features = part.before(batch, features)
         targets = batch.labels[:, 1:]
         learnt = (targets != IGNORED).any(dim=0).nonzero()[:, 0]  # logits are made only where an answer stands
         more = {self.family.needs_types: batch.types} if self.family.needs_types else {}
-        output = self.model(
-            input_ids=batch.ids,
-            position_ids=batch.positions[0] if len(batch.positions) == 1 else batch.positions,
-            attention_mask=batch.mask,
-            use_cache=False,
-            logits_to_keep=learnt,
-            **self.family.given(features),
-            **more,
-        )
+        with last_hidden(self.model, any(p.wants_output for p in parts)) as held:
+            output = self.model(
+                input_ids=batch.ids,
+                position_ids=batch.positions[0] if len(batch.positions) == 1 else batch.positions,
+                attention_mask=batch.mask,
+                use_cache=False,
+                logits_to_keep=learnt,
+                **self.family.given(features),
+                **more,
+            )
         logits = output.logits.float()  # (b, m, vocabulary)
-        return F.cross_entropy(
+        answers = F.cross_entropy(
             logits.flatten(0, 1), targets[:, learnt].flatten(), ignore_index=IGNORED, reduction="sum"
         )
+        told: dict[str, torch.Tensor] = {}
+        for part in (p for p in parts if p.wants_output):
+            told |= part.losses(batch, features[0], held[0])
+        return answers, told

@@ -238,6 +238,14 @@ class TrainingSet:
     def scene_count(self) -> int:
         return len(self._scenes)
 
+    def scene_of(self, index: int) -> int:
+        """Return the number of the scene that a record is about."""
+        return self._rows[index][0]
+
+    def key_of(self, scene: int) -> str:
+        """Return a scene's name by its number."""
+        return self._scenes[scene][0]
+
     def scene(self, index: int) -> SceneData:
         """Return a scene, also one without conversations: for losses that need none. Raises RecordError."""
         if index not in self._kept:

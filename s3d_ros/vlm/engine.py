@@ -10,6 +10,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,15 @@ import torch
 from s3d_ros.chat import Chat, ChatError, ChatReply, Part
 from s3d_ros.types import ErrorCode
 from s3d_ros.vlm.asking import Asked, Event, Member
+from s3d_ros.vlm.beside import DEPTH
 from s3d_ros.vlm.caches import ImageStore, ReadStore, uncuttable_layers
 from s3d_ros.vlm.config import ModelConfig, ModelError
 from s3d_ros.vlm.decoding import Decoder
 from s3d_ros.vlm.family import Family
 from s3d_ros.vlm.loading import load_model
+from s3d_ros.vlm.parts import FeaturePart, load_parts
 from s3d_ros.vlm.tokens import I64, PromptMaker, common_prefix
+from s3d_ros.vlm.weights import find_model
 
 _LOG = logging.getLogger(__name__)
 _GB = 1e9
@@ -37,20 +41,26 @@ class Engine:
     """
 
     def __init__(self, config: ModelConfig, on_progress: Callable[[str, float], None] = lambda stage, done: None):
-        self._setup(config, *load_model(config, on_progress))
+        model, processor, device = load_model(config, on_progress)
+        parts = load_parts(find_model(config.model, True), model, device)
+        self._setup(config, model, processor, device, parts)
 
     @classmethod
-    def of(cls, config: ModelConfig, model: Any, processor: Any, device: str) -> Engine:
-        """Return an engine for a model that is loaded already."""
+    def of(
+        cls, config: ModelConfig, model: Any, processor: Any, device: str, parts: Sequence[FeaturePart] = ()
+    ) -> Engine:
+        """Return an engine for a model that is loaded already, with what changes its pictures' features."""
         engine = cls.__new__(cls)
-        engine._setup(config, model, processor, device)
+        engine._setup(config, model, processor, device, parts)
         return engine
 
-    def _setup(self, config: ModelConfig, model: Any, processor: Any, device: str) -> None:
+    def _setup(
+        self, config: ModelConfig, model: Any, processor: Any, device: str, parts: Sequence[FeaturePart]
+    ) -> None:
         self.name = Path(config.model).name or type(model).__name__
         self.device = device
         self._config = config
-        self.family = family = Family(model, processor, config.tile_images)
+        self.family = family = Family(model, processor, config.tile_images, parts)
         text = model.config.get_text_config()
         own_limit = int(getattr(text, "max_position_embeddings", 0) or 0)
         asked_limit = config.max_context_tokens
@@ -76,6 +86,8 @@ class Engine:
         """Read what all questions about a scene share; returns early when cancelled. Raises ChatError."""
         if self.uncached or not chat.shared_parts:
             return
+        self._check_beside(chat)
+        chat = self._prepared(chat)
         prompt = self.prompts.make(chat)
         shared = common_prefix(self.prompts.shared_tokens(chat), prompt.keys)
         if shared >= self.context_tokens:
@@ -134,6 +146,8 @@ class Engine:
         started = time.perf_counter()
         if not asked.chat.turns or asked.chat.turns[-1].role != "user":
             raise ChatError(ErrorCode.BAD_QUESTION, "there is nothing to answer: the last turn must be the user's")
+        self._check_beside(asked.chat)
+        asked = replace(asked, chat=self._prepared(asked.chat))
         try:
             prompt = self.prompts.make(asked.chat)
         except ModelError as error:
@@ -146,6 +160,21 @@ class Engine:
         if asked.chat.shared_parts:
             shared = common_prefix(self.prompts.shared_tokens(asked.chat), prompt.keys)
         return Member(index, asked, prompt, self.family.positions(prompt), shared, started)
+
+    def _prepared(self, chat: Chat) -> Chat:
+        for part in self.family.parts:
+            chat = part.prepared(chat)
+        return chat
+
+    def _check_beside(self, chat: Chat) -> None:
+        """Refuse pictures without what the model's parts need: it would answer, and not know where things are."""
+        needing = [p.name for p in self.family.parts if DEPTH in p.needs]
+        if needing and chat.images and not any("depth_mm" in image.beside for image in chat.images):
+            raise ChatError(
+                ErrorCode.MODEL_FAILED,
+                f"{self.name} was trained with {', '.join(needing)} and needs depth and pose beside its pictures, "
+                "which these have not: ask a run of s3d replay (s3d ask RUN), and name the model by its directory",
+            )
 
     def _group(self, waiting: list[Member]) -> list[Member]:
         """Return the first question, and those that differ little enough from it to be read at once."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from s3d_ros.chat import ChatImage
 from s3d_ros.vlm.attention import GROUPED, use_grouped_attention
 from s3d_ros.vlm.config import ModelError
+from s3d_ros.vlm.grid import TokenGrid, token_grid
+from s3d_ros.vlm.parts import FeaturePart
+from s3d_ros.vlm.projector import Change, before_projector
 from s3d_ros.vlm.tokens import I64, ImageLayout, Prompt, common_prefix
 
 _WITHOUT_TILES = {"do_image_splitting": False, "crop_to_patches": False}
@@ -25,10 +28,14 @@ _LAYOUTS = 64  # of pictures of so many sizes are remembered
 
 
 class Family:
-    """A model with its processor. tile: let the processor cut pictures into tiles, if the family does."""
+    """A model with its processor. tile: let the processor cut pictures into tiles, if the family does.
 
-    def __init__(self, model: Any, processor: Any, tile: bool) -> None:
+    parts: what changes features after the encoder, in order.
+    """
+
+    def __init__(self, model: Any, processor: Any, tile: bool, parts: Sequence[FeaturePart] = ()) -> None:
         self.model = model
+        self.parts = tuple(parts)
         self.core = getattr(model, "model", model)
         self.processor = processor
         self.tile = tile
@@ -71,14 +78,29 @@ class Family:
         """Return a picture's features (n, d); with them those of further layers, where a family has such."""
         inputs, _ = self._processed(image)
         given = {k: v.to(self.device) for k, v in inputs.items() if k in self._accepted}
-        output = self.core.get_image_features(**given, return_dict=True)
+        early = [self._early(p, image) for p in self.parts if p.early]
+        with before_projector(self.core, early):
+            output = self.core.get_image_features(**given, return_dict=True)
         deep = getattr(output, "deepstack_features", None) or ()
         features = tuple(_flat(f) for f in (output.pooler_output, *deep))
         expected = int(self.layout(image).is_image.sum())
         if len(features[0]) != expected:
             raise ModelError(f"its processor writes {expected} tokens for a picture, the model {len(features[0])}")
         self._output_type, self._listed = _pooling(type(output)), not isinstance(output.pooler_output, torch.Tensor)
+        for part in (p for p in self.parts if not p.early):
+            made = {k: v.to(self.device) for k, v in part.inputs(image, self.grid(image, inputs)).items()}
+            features = (part(features[0], [len(features[0])], [made]), *features[1:])
         return features
+
+    @staticmethod
+    def _early(part: FeaturePart, image: ChatImage) -> Change:
+        told = part.tokens_of(image)
+        return lambda vision: part.fused(vision, [len(vision)], [told])
+
+    def grid(self, image: ChatImage, inputs: Mapping[str, Any]) -> TokenGrid:
+        """Return where the tokens of a picture lie on it. inputs: the encoder's. Raises ModelError."""
+        count = int(self.layout(image).is_image.sum())
+        return token_grid(inputs, count, self.model.config, self.processor.image_processor)
 
     def pixel_inputs(self, image: ChatImage) -> dict[str, torch.Tensor]:
         """Return the encoder's inputs for a picture."""
