@@ -1,13 +1,13 @@
 """Objects too far for depth: known by the direction that they are seen in, until they come near enough.
 
 A depth camera sees some metres, a detector the whole room. What is beyond gets its ID all the same: it is followed by
-bearing: as the camera moves, it is looked for where its last bearing leads, at any of the distances that are out of
-reach but in the room. Once it has depth it is an object like any other, of the same ID.
+bearing: as the camera moves, it is looked for where its last bearing leads, at any of the distances that its sights so
+far agree with (``sightline_depth``). Once it has depth it is an object like any other, of the same ID.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from s3d_ros.lifting import REFERENCE_HEIGHT, REFERENCE_WIDTH
 from s3d_ros.track import Track
 from s3d_ros.tracks import Tracks
-from s3d_ros.types import F64, Frame, Instances
+from s3d_ros.types import F32, F64, Frame, Instances
 
 _FAR_M = 4.0  # from here on an object may have no depth
 _LEAST_PIXELS = 150  # smaller masks are nothing to follow
@@ -25,7 +25,8 @@ _WITHIN, _SURE_RAD = 0.75, 0.02  # of a mask's radius, plus what masks wobble
 _LOST_RAD = 0.03  # ... plus what the place may be wrong by, once it was out of sight
 _RECENT_NS = 4_000_000_000
 _SIZES = 2.5  # radii of one thing differ by no more than this
-_UNLIKE = 0.5  # a label that differs weighs as much as half the distance allowed
+_THERE = 4.5  # cost (SightlineDepth) of a place where an object is that was known by bearing: 3 standard deviations
+_UNLIKE = 0.25  # a label that differs allows for a quarter of the distance
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def by_bearing(lines: list[Sightline], tracks: Iterable[Track], camera: F64, now
             alike = track.was_called(line.label)
             if larger > _SIZES * smaller:
                 continue
-            off = _off(track, camera, line.direction)
+            off = _off(track, camera, line.direction, recent)
             within = _WITHIN * larger + (_SURE_RAD if recent else _SURE_RAD + _LOST_RAD)
             if off <= (within if alike or recent else _UNLIKE * within):
                 cost[i, j] = off / within + (0.0 if alike else _UNLIKE)
@@ -95,6 +96,31 @@ def by_bearing(lines: list[Sightline], tracks: Iterable[Track], camera: F64, now
         for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
         if np.isfinite(cost[i, j])
     }
+
+
+def by_place(
+    points: Mapping[int, F32], labels: Sequence[str], tracks: Iterable[Track], now_ns: int
+) -> dict[int, Track]:
+    """Return row -> object for what has depth now, and was known by bearing alone until now, jointly.
+
+    points: row -> points (N, 3) of the map. labels: of each row.
+    """
+    known = [t for t in tracks if t.bearing is not None and not t.has_voxels]
+    if not (points and known):
+        return {}
+    rows = list(points)
+    cost = np.full((len(rows), len(known)), np.inf)
+    for i, row in enumerate(rows):
+        middle = np.median(points[row], axis=0).astype(np.float64)
+        for j, track in enumerate(known):
+            assert track.bearing is not None
+            recent = abs(now_ns - track.last_seen_ns) <= _RECENT_NS
+            alike = track.was_called(labels[row])
+            there = track.bearing.cost_at(middle)
+            if there <= (_THERE if alike or recent else _UNLIKE * _THERE):
+                cost[i, j] = there + (0.0 if alike else _UNLIKE * _THERE)
+    picked = linear_sum_assignment(np.where(np.isfinite(cost), cost, 1e3))
+    return {rows[i]: known[j] for i, j in zip(*(x.tolist() for x in picked), strict=True) if np.isfinite(cost[i, j])}
 
 
 def far_ahead(tracks: Tracks, lines: list[Sightline], camera: F64) -> list[Track]:
@@ -119,10 +145,10 @@ def _radius(track: Track, camera: F64) -> float:
     return float(np.sqrt(long * middle / np.pi) / np.linalg.norm(track.box.center - camera))
 
 
-def _off(track: Track, camera: F64, direction: F64) -> float:
+def _off(track: Track, camera: F64, direction: F64, recent: bool) -> float:
     """Return the angle in radians between where an object is and a direction."""
     if track.bearing is not None:
-        return track.bearing.off(camera, direction)
+        return track.bearing.off(camera, direction, recent)
     assert track.box is not None
     to = track.box.center - camera
     return float(np.arccos(np.clip(to @ direction / np.linalg.norm(to), -1, 1)))

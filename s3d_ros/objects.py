@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from s3d_ros.association import assign, fragments
-from s3d_ros.bearings import by_bearing, far_ahead, sightlines
+from s3d_ros.bearings import by_bearing, by_place, far_ahead, sightlines
 from s3d_ros.config import ObjectsConfig
 from s3d_ros.covering import bonus
 from s3d_ros.lifting import LiftedPoints
@@ -27,7 +27,7 @@ from s3d_ros.seen import Seen, compact, look_up
 from s3d_ros.splitting import split
 from s3d_ros.state import State
 from s3d_ros.timing import Periodic
-from s3d_ros.track import Bearing, Track
+from s3d_ros.track import Track
 from s3d_ros.tracks import Tracks
 from s3d_ros.types import F32, F64, I32, Frame, Instances, ObjectState, SceneObject
 from s3d_ros.vacancy import look, unlike
@@ -147,7 +147,7 @@ class ObjectMap:
             if track.has_voxels:
                 continue
             track.see(seen.points, line.pixels, line.label, line.score)
-            self.tracks.follow(track, Bearing(seen.points.camera, line.direction, line.radius))
+            self.tracks.follow(track, seen.points.camera, line.direction, line.radius)
             track.last_seen_ns, track.came_from_far = now_ns, True
             self._confirm_if_due(track, line.label)
         return found
@@ -160,13 +160,8 @@ class ObjectMap:
         for row in np.flatnonzero(seen.large).tolist():
             if row not in matched and (found := self._recognise(frame, instances, seen, row, matched)) is not None:
                 matched[row] = found
-        new = {int(seen.numbers[row]): row for row in np.flatnonzero(seen.large).tolist() if row not in matched}
-        if new:
-            lines = sightlines(frame, instances, new, {})
-            come_near = by_bearing(
-                lines, [t for t in self.tracks.unsure() if not t.has_voxels], seen.points.camera, seen.points.stamp_ns
-            )
-            matched |= {new[number]: track for number, track in come_near.items()}
+        new = {row: seen.points_of(row) for row in np.flatnonzero(seen.large).tolist() if row not in matched}
+        matched |= by_place(new, seen.labels, self.tracks.unsure(), seen.points.stamp_ns)
         for row in np.flatnonzero(seen.large).tolist():
             if row not in matched:
                 matched[row] = self._sibling(seen, row, matched) or self.tracks.new(seen.points.stamp_ns)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from s3d_ros.boxes import fit_box, stands_out
 from s3d_ros.evidence import VIEWS, ByView
 from s3d_ros.lifting import LiftedPoints
 from s3d_ros.looks import BINS
+from s3d_ros.sightline_depth import SightlineDepth
 from s3d_ros.state import State, put, taken
 from s3d_ros.types import F64, I64, ObjectState, OrientedBox, SceneObject
 from s3d_ros.voxels import OwnedVoxels
@@ -42,33 +42,12 @@ _LEAST_NEAR_VOXELS = 12  # a hand's breadth square: fewer are no place for what 
 _LEAST_ODDS, _MOST_ODDS = 0.05, 4.0
 _CLEARLY = 1.1  # another label must have so many times the evidence of the one that an object has
 _SHARPNESS = 2.0  # views are not alike in what they tell: shares of evidence are less certain than the label is
-# Out of reach of depth, but in the room: how far away a thing may be that is seen without.
-_FAR_M = np.array([4.5, 5.5, 7.0, 9.0, 12.0])
 
 
 def _log_odds(score: float) -> float:
     """Return what a detector's score is worth as evidence: its log odds; a little, where it is no better than even."""
     share = min(max(score, 1e-3), 1 - 1e-3)
     return min(max(math.log(share / (1 - share)), _LEAST_ODDS), _MOST_ODDS)
-
-
-class Bearing:
-    """Where a thing was last seen that has no depth: camera (3,), unit vector (3,), radius of its mask in radians."""
-
-    def __init__(self, camera: F64, direction: F64, radius: float) -> None:
-        self.camera, self.direction, self.radius = camera, direction, radius
-
-    def state(self) -> list[Any]:
-        """Return camera, direction and radius."""
-        return [self.camera.tolist(), self.direction.tolist(), float(self.radius)]
-
-    def off(self, camera: F64, direction: F64) -> float:
-        """Return the angle in radians that a thing seen along ``direction`` from elsewhere is off, at best."""
-        to = self.camera + _FAR_M[:, None] * self.direction - camera
-        # between the distances, too: the nearest point of the arc that they make
-        fine = np.concatenate([to, (to[1:] + to[:-1]) / 2])
-        fine /= np.maximum(np.linalg.norm(fine, axis=1, keepdims=True), 1e-6)
-        return float(np.arccos(np.clip((fine @ direction).max(), -1, 1)))
 
 
 class Track:
@@ -94,7 +73,7 @@ class Track:
         self.unlike = ByView()  # how long its place showed other colours
         self.stature: Stature | None = None  # what it was before its place began to be seen empty
         self.whole, self.parted = ByView(), ByView()  # how long one mask showed all of it, and how long several parts
-        self.bearing: Bearing | None = None  # while it has no voxels
+        self.bearing: SightlineDepth | None = None  # while it has no voxels
         self.came_from_far = False  # it has its ID from bearings
         self._said: tuple[tuple[object, ...], SceneObject] | None = None
         self._evidence: dict[str, ByView] = {}
@@ -263,8 +242,7 @@ class Track:
         if state["stature"] is not None:
             made.stature = Stature(_box_of(state["stature"][0]), int(state["stature"][1]))
         if state["bearing"] is not None:
-            camera, direction, radius = state["bearing"]
-            made.bearing = Bearing(np.array(camera, np.float64), np.array(direction, np.float64), float(radius))
+            made.bearing = SightlineDepth.restored(state["bearing"])
         made.whole, made.parted = ByView.restored(state["whole"]), ByView.restored(state["parted"])
         made._evidence = {label: ByView.restored(seen) for label, seen in state["evidence"].items()}
         made._voxels = [voxels] if len(voxels) or made.most_voxels else []

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 from s3d_ros.evidence import Pairs
 from s3d_ros.geometry import level_rotation
 from s3d_ros.places import Places
+from s3d_ros.sightline_depth import SightlineDepth
 from s3d_ros.state import State, put, taken
-from s3d_ros.track import Bearing, Track
+from s3d_ros.track import Track
 from s3d_ros.types import F32, F64, I32, I64, ObjectState
 from s3d_ros.voxels import OwnedVoxels
 
@@ -139,9 +140,12 @@ class Tracks:
         track.id, track.state = 0, ObjectState.TENTATIVE
         self._unsure.add(track.slot)
 
-    def follow(self, track: Track, bearing: Bearing) -> None:
-        """Note in what direction an object is seen that has no depth."""
-        track.bearing = bearing
+    def follow(self, track: Track, camera: F64, direction: F64, radius: float) -> None:
+        """Note along what sightline an object is seen that has no depth: see SightlineDepth."""
+        if track.bearing is None:
+            track.bearing = SightlineDepth(camera, direction, radius)
+        else:
+            track.bearing.see(camera, direction, radius)
         self._unsure.add(track.slot)
 
     def drop(self, track: Track) -> None:

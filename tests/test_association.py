@@ -17,8 +17,9 @@ from s3d_ros.evidence import MOST_PER_VIEW_S, ByView, Pairs, outweighs
 from s3d_ros.geometry import box_iou
 from s3d_ros.lifting import LiftedPoints
 from s3d_ros.pipeline import Pipeline
+from s3d_ros.sightline_depth import SightlineDepth
 from s3d_ros.strays import strays
-from s3d_ros.track import Bearing, Track
+from s3d_ros.track import Track
 from s3d_ros.types import Instances, OrientedBox
 
 
@@ -168,7 +169,7 @@ def test_masks_with_a_step_or_a_gap_or_a_corner_between_them_are_two_things():
 def far_track(slot: int, direction: tuple[float, float, float], label: str) -> Track:
     track = Track(slot, 0)
     d = np.array(direction) / np.linalg.norm(direction)
-    track.bearing = Bearing(np.zeros(3), d, 0.05)
+    track.bearing = SightlineDepth(np.zeros(3), d, 0.05)
     track.see(two_halves()[0], 2000, label, 0.9)
     return track
 
