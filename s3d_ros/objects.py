@@ -22,7 +22,7 @@ from s3d_ros.looks import BINS, bins_of
 from s3d_ros.merging import merge_touching, note_apart, weigh_merges
 from s3d_ros.moving import Movements
 from s3d_ros.passing import is_passing, labels_of
-from s3d_ros.rematch import THICKEST_M, by_box, by_far_side, by_sight
+from s3d_ros.rematch import by_little, by_new_side, by_sight
 from s3d_ros.seen import Seen, compact, look_up
 from s3d_ros.splitting import split
 from s3d_ros.state import State
@@ -34,7 +34,6 @@ from s3d_ros.vacancy import look, unlike
 from s3d_ros.visibility import EmptySpace
 from s3d_ros.voxels import NOBODY
 
-_PART_SHARE = 0.75
 _DOUBT = 1.0  # votes
 _ACCUMULATE_S = 0.09
 _BOXES_AT_ONCE = 2
@@ -113,22 +112,9 @@ class ObjectMap:
             ids |= by_sight(instances.image, names, self.tracks, list(matched.values()), frame)
             for track in ids.values():
                 track.last_seen_ns = points.stamp_ns
-            ids |= self._by_little(seen, [n for n in missing if n not in ids], list(ids.values()))
+            ids |= by_little(seen, [n for n in missing if n not in ids], list(ids.values()))
             ids |= self._follow_far(frame, instances, seen, [n for n in missing if n not in ids], list(ids.values()))
         return {number: self.tracks.resolve(track.id) if track.id else None for number, track in ids.items()}
-
-    @staticmethod
-    def _by_little(seen: Seen, numbers: list[int], taken: list[Track]) -> dict[int, Track]:
-        """Return number -> like-named object for masks of which next to nothing has depth, from what has."""
-        found: dict[int, Track] = {}
-        for row in np.flatnonzero(seen.barely & np.isin(seen.numbers, numbers)).tolist():
-            column = int(np.argmax(seen.beside[row])) if seen.tracks else -1
-            if column < 0 or not seen.beside[row, column]:
-                continue
-            track = seen.tracks[column]
-            if track.was_called(seen.labels[row]) and track not in taken and track not in found.values():
-                found[int(seen.numbers[row])] = track
-        return found
 
     def _follow_far(
         self, frame: Frame, instances: Instances, seen: Seen, numbers: list[int], taken: list[Track]
@@ -158,7 +144,10 @@ class ObjectMap:
         joint |= fragments(seen.overlaps, joint)
         matched = {row: seen.tracks[column] for row, column in joint.items()}
         for row in np.flatnonzero(seen.large).tolist():
-            if row not in matched and (found := self._recognise(frame, instances, seen, row, matched)) is not None:
+            if row in matched:
+                continue
+            found = by_new_side(frame, instances.image, seen, row, self.tracks, matched.values())
+            if found is not None:
                 matched[row] = found
         new = {row: seen.points_of(row) for row in np.flatnonzero(seen.large).tolist() if row not in matched}
         matched |= by_place(new, seen.labels, self.tracks.unsure(), seen.points.stamp_ns)
@@ -174,24 +163,6 @@ class ObjectMap:
         parts = [(r, t) for r, t in matched.items() if seen.goes_on(row, r)]
         found = [r for r, t in parts if t.whole.of(t.view_from(camera)) < _KNOWN_WHOLE_S]
         return matched[max(found, key=lambda r: int(seen.overlaps.sizes[r]))] if found else None
-
-    def _recognise(
-        self, frame: Frame, instances: Instances, seen: Seen, row: int, matched: dict[int, Track]
-    ) -> Track | None:
-        """Return the object that is there but shows nothing known: its other side."""
-        label, mine = seen.labels[row], seen.points_of(row)
-        if not label:
-            return None
-        about = self.tracks.of(self.tracks.places.near(np.median(mine, axis=0), THICKEST_M))
-        taken = {t.slot for t in matched.values()}
-        free = [t for t in about if t.slot not in taken]
-        found = by_box(mine, label, free)
-        if found is None:  # a part of a split mask where the thing shows nothing known
-            found = by_box(mine, label, (t for t in about if t.id), _PART_SHARE)
-        if found is None:
-            mask = instances.image == int(seen.numbers[row])
-            found = by_far_side(mask, mine, label, free, self.tracks.voxels, frame)
-        return found
 
     def _count_sights(self, seen: Seen, matched: dict[int, Track]) -> None:
         """One sight of each object, under the label of its largest mask."""

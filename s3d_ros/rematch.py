@@ -9,12 +9,14 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from s3d_ros.geometry import inside_box, invert
+from s3d_ros.seen import Seen
 from s3d_ros.track import Track
 from s3d_ros.tracks import Tracks
 from s3d_ros.types import F32, F64, I32, I64, U16, Bools, Frame
 from s3d_ros.voxels import OwnedVoxels
 
 _INSIDE_SHARE, _INSIDE_MARGIN_M = 0.5, 0.06
+_PART_SHARE = 0.75  # of a part of a split mask
 # The far side of a thing lies behind the near one: under the same mask, deeper by no more than things are thick.
 _BEHIND_SHARE, THICKEST_M, _SLAB_M = 0.7, 0.9, 0.25
 _SAMPLES = 64  # of an object's points
@@ -25,6 +27,27 @@ _HIDDEN_M = 0.15
 # What a name seen before adds to shares and IoU, and having been seen just before: twins far away lie side by side.
 _NAMED, _STAY, _JUST_NS = 0.3, 0.3, 250_000_000
 _AROUND_M = 0.15  # a box leaves out some of what an object is known by
+
+
+def by_new_side(
+    frame: Frame, image: U16, seen: Seen, row: int, tracks: Tracks, matched: Collection[Track]
+) -> Track | None:
+    """Return the object that is there but shows nothing known, for a row of ``seen``: another side.
+
+    image: (H, W) numbers of instances. matched: objects that have a mask; only a part of a split one may be theirs.
+    """
+    label, mine = seen.labels[row], seen.points_of(row)
+    if not label:
+        return None
+    about = tracks.of(tracks.places.near(np.median(mine, axis=0), THICKEST_M))
+    taken = {t.slot for t in matched}
+    free = [t for t in about if t.slot not in taken]
+    found = by_box(mine, label, free)
+    if found is None:  # a part of a split mask where the thing shows nothing known
+        found = by_box(mine, label, (t for t in about if t.id), _PART_SHARE)
+    if found is None:
+        found = by_far_side(image == int(seen.numbers[row]), mine, label, free, tracks.voxels, frame)
+    return found
 
 
 def by_box(mine: F32, label: str, tracks: Iterable[Track], least_share: float = _INSIDE_SHARE) -> Track | None:
@@ -114,6 +137,19 @@ def by_sight(
                 score[i, k] = share[k] + 2 * fit + _NAMED * named + _STAY * just
     rows, columns = linear_sum_assignment(-score)
     return {wanted[i]: known[k] for i, k in zip(rows.tolist(), columns.tolist(), strict=True) if score[i, k] > 0}
+
+
+def by_little(seen: Seen, numbers: Collection[int], taken: Collection[Track]) -> dict[int, Track]:
+    """Return number -> like-named object for masks of which next to nothing has depth, from what has."""
+    found: dict[int, Track] = {}
+    for row in np.flatnonzero(seen.barely & np.isin(seen.numbers, list(numbers))).tolist():
+        column = int(np.argmax(seen.beside[row])) if seen.tracks else -1
+        if column < 0 or not seen.beside[row, column]:
+            continue
+        track = seen.tracks[column]
+        if track.was_called(seen.labels[row]) and track not in taken and track not in found.values():
+            found[int(seen.numbers[row])] = track
+    return found
 
 
 def _alike(extent: I32, box: I32) -> float:
