@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +202,22 @@ def test_the_small_model_learns_likewise(root: Path, tmp_path: Path) -> None:
         .chat
     )
     assert any(isinstance(e, ChatReply) for _, e in engine.ask([Asked(chat, 4)]))
+
+
+@pytest.mark.slow
+def test_two_processes_are_two_accumulated_batches(root: Path, tmp_path: Path) -> None:
+    more = {**ALL, "optimizer": {"steps": 3}}
+    made = config(root, tmp_path / "two", **more)
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(dataclasses.asdict(made)))
+    launched = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port",
+                str(20000 + os.getpid() % 20000), "-m", "s3d_ros.train", str(tmp_path / "two.yaml")]  # fmt: skip
+    cpu = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(launched, capture_output=True, text=True, timeout=300, env=os.environ | cpu)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one = train(config(root, tmp_path / "one", **{**more, "optimizer": {"steps": 3, "accumulate": 2}}))
+    for name in ("model.safetensors", "parts.safetensors"):
+        a, b = (load_file(p / name) for p in (one, tmp_path / "two" / "step-0000003"))
+        assert a.keys() == b.keys() and all(torch.allclose(a[k], b[k], atol=1e-5) for k in a)
 
 
 # --- scenes without text --------------------------------------------------------------------------------------------
