@@ -21,7 +21,16 @@ from s3d_ros.train.config import ReconstructConfig, TrainError
 from s3d_ros.train.parts.autoencoder import Latents, SmallAutoencoder, from_tokens, load_latents, to_tokens
 from s3d_ros.train.parts.autoencoder_train import pictures_of, train_autoencoder
 from s3d_ros.train.parts.cost import WIDTHS, Load, choose_width, denoiser_flops, language_flops
-from s3d_ros.train.parts.denoiser import STEPS, Denoiser, head_width, noise_error, noised, sampled, signal_shares
+from s3d_ros.train.parts.denoiser import (
+    STEPS,
+    Denoiser,
+    head_width,
+    noise_error,
+    noise_told,
+    noised,
+    sampled,
+    signal_shares,
+)
 from s3d_ros.train.parts.masking import without_views
 from s3d_ros.train.parts.reconstruct import Reconstruct, masked_of, masked_pictures, visual_outputs
 from s3d_ros.train.parts.targets import bev_pixels, rays, scene_bev
@@ -60,6 +69,39 @@ def test_a_fresh_denoiser_says_nothing_and_its_blocks_change_nothing() -> None:
     assert float(error.detach()) == pytest.approx(float(noise.square().mean()))
 
 
+def test_with_a_skip_a_fresh_denoiser_tells_what_is_likeliest() -> None:
+    """Of standard normal latents the noise in x is sqrt(1 - share) x in the mean; what is sampled is bounded then."""
+    denoiser = Denoiser(24, 32, 8, {"bev": 16}, False, skip=True)
+    tokens, noise, condition = torch.randn(4000, 1, 8), torch.randn(4000, 1, 8), torch.zeros(4000, 1, 32)
+    for step in (50, 500, 950):
+        steps, share = torch.full((4000,), step), float(signal_shares()[step])
+        x = noised(tokens, noise, steps)
+        told = noise_told(denoiser, x, steps, condition)
+        assert torch.allclose(told, (1 - share) ** 0.5 * x, atol=1e-6)
+        assert float((told - noise).square().mean()) == pytest.approx(share, rel=0.05)  # nothing linear is better
+    start = torch.randn(2, 16, 8)
+    assert sampled(denoiser, start, torch.zeros(2, 16, 32), 20).abs().max() < 3 * start.abs().max()
+
+
+def test_what_is_told_of_others_is_used() -> None:
+    """Latents of four scenes, and outputs that tell which: what is sampled is nearest to the right one."""
+    torch.manual_seed(0)
+    outputs, clean = torch.randn(1, 20, 24) + 0.4 * torch.randn(4, 20, 24), torch.randn(4, 4, 16)
+    denoiser = Denoiser(24, 32, 16, {"bev": 4}, False, skip=True)
+    optimizer = torch.optim.AdamW(denoiser.parameters(), 3e-3)
+    known, row = torch.ones(4, 20, dtype=torch.bool), torch.arange(4)
+    for _ in range(250):
+        condition = denoiser.condition("bev", outputs, known, row.repeat(4))
+        tokens = clean.repeat(4, 1, 1)
+        error = noise_error(denoiser, tokens, torch.randn_like(tokens), torch.randint(0, STEPS, (16,)), condition)
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+    made = sampled(denoiser, torch.randn(4, 4, 16), denoiser.condition("bev", outputs, known, row), 10)
+    far = (made[:, None] - clean[None]).square().mean(dim=(2, 3))
+    assert far.argmin(dim=1).tolist() == [0, 1, 2, 3] and far.diagonal().max() < 0.6 * far.mean()
+
+
 def test_only_known_cells_count() -> None:
     denoiser = Denoiser(24, 32, 8, {"bev": 16}, False)
     torch.nn.init.normal_(denoiser.leave.weight)
@@ -81,6 +123,8 @@ def test_who_knows_the_noise_gets_the_picture_back() -> None:
     clean, noise = torch.randn(2, 16, 8).clamp(-3, 3), torch.randn(2, 16, 8)
 
     class Knowing(torch.nn.Module):
+        skip = False
+
         def forward(self, x: torch.Tensor, steps: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
             share = signal_shares()[steps][:, None, None]
             return (x - share.sqrt() * clean) / (1 - share).sqrt()

@@ -109,7 +109,7 @@ def test_all_of_it_is_trained_and_told(trained: Path) -> None:
     rows = [json.loads(line) for line in (trained.parent / "metrics.jsonl").read_text().splitlines()]
     steps, evaluated = rows[:3], rows[3]
     assert [("cross_view" in r, "global_view" in r) for r in steps] == [(True, True), (False, True), (True, True)]
-    assert all(0.5 < r["global_view"] < 2 and "view" not in r for r in steps) and any("ground" in r for r in rows)
+    assert all(0.05 < r["global_view"] < 1 and "view" not in r for r in steps) and any("ground" in r for r in rows)
     assert 0 <= evaluated["val_ground_points"] <= 1 and evaluated["val_ground"] >= 0 and "val_loss" in evaluated
     weights = load_file(trained / "parts.safetensors")
     assert {k.split(".")[0] for k in weights} == {"reconstruct", "ground"}
@@ -177,7 +177,7 @@ def test_without_losses_of_parts_the_answers_loss_is_the_bare_models(root: Path,
 
 def test_reconstruction_is_learnt(root: Path, tmp_path: Path) -> None:
     """The denoiser gets better on a scene that it sees again and again, than saying nothing (1) would be."""
-    more = {"cross_view": True, "global_view": True, "every": 1, "width": 64, "condition": "pose"}
+    more = {"cross_view": True, "global_view": True, "every": 1, "width": 64, "condition": "pose", "skip": False}
     last = train(
         config(root, tmp_path, position={"codes": True}, reconstruct=more, data={"records": 1},
                optimizer={"steps": 60, "batch_size": 1, "lr": 3e-3}, run={"save_every": 100})

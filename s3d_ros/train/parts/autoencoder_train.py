@@ -60,7 +60,7 @@ def train_autoencoder(
             latents = torch.cat([model.distribution(_crops(pictures, rng))[0].flatten() for _ in range(4)])
     last = float(np.mean(recent)) if recent else float("nan")
     told = {"steps": steps, "pictures": len(pictures), "mean_error": round(last, 3)}
-    save_own(model, float(latents.mean()), float(1 / latents.std()), out, told)
+    save_own(model, float(latents.mean()), float(1 / latents.std().clamp(min=1e-3)), out, told)
     return last
 
 

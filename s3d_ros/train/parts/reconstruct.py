@@ -43,7 +43,8 @@ class Reconstruct(RunPart):
         sides |= {BEV: config.bev_px // CELL_PX} if config.global_view else {}
         self.mask_token = nn.Parameter(torch.randn(hidden) * 0.02) if config.cross_view else None
         cells = {kind: side**2 for kind, side in sides.items()}
-        self.denoiser = Denoiser(hidden, width, channels, cells, config.cross_view and config.condition == "pose")
+        poses = config.cross_view and config.condition == "pose"
+        self.denoiser = Denoiser(hidden, width, channels, cells, poses, config.skip)
         self._kept: OrderedDict[str, tuple[torch.Tensor, ...]] = OrderedDict()
         self._kept_bytes = 0
 
