@@ -64,7 +64,6 @@ def bench_train(console: Console, out: Path) -> dict[str, Any]:
         figures |= {"denoiser_width": part.width if part else 0, "prompt_tokens": runs["plain"].tokens,
                     "model": runs["plain"].name, "threads": torch.get_num_threads()}  # fmt: skip
         del runs, part
-        console.print(figures)
     with console.status("measuring memory"):
         figures |= {f"{name}_memory_mb": _memory_of(name, out) for name in VARIANTS}
     figures["time_ratio"] = figures["reconstruct_step_s"] / figures["plain_step_s"]
