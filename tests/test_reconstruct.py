@@ -348,6 +348,14 @@ def test_it_learns_and_is_the_same_again(records: TrainingSet, tmp_path: Path) -
     assert abs(float(spread.mean())) < 0.7 and 0.4 < float(spread.std()) < 2.5
 
 
+@pytest.mark.parametrize("steps", [0, 1, 10])
+def test_it_may_be_trained_for_any_while(steps: int, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    train_autoencoder([np.zeros((64, 64, 3), np.uint8)], tmp_path / "vae", steps, 0, lambda *row: told.append(row))
+    assert [row[1] for row in told] == [*range(1, steps + 1)]
+    assert load_latents(tmp_path / "vae", "cpu").tokens(np.zeros((16, 16, 3), np.uint8)).isfinite().all()
+
+
 def test_what_is_no_autoencoder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TrainError, match=r"reconstruct\.vae: .* holds no config\.json"):
         load_latents(tmp_path, "cpu")

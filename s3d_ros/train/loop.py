@@ -127,12 +127,13 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
         summed = float(accelerator.reduce(total, "sum"))
         sums, counts = (accelerator.reduce(beside, "sum") if parts else beside).tolist()
         each = {name: s / n for name, s, n in zip(told_by_parts, sums, counts, strict=True) if n}
-        for name, value in {"loss": summed, **each}.items():
+        each = ({"loss": summed} if tokens else {}) | each  # a step may have no text at all
+        for name, value in each.items():
             if not math.isfinite(value):
                 raise TrainError(f"{name} is {value} at step {step + 1}: make optimizer.lr smaller, or precision fp32")
         if metrics:
             took = time.perf_counter() - began
-            metrics.add(step=step + 1, loss=summed, **each, lr=rate, grad_norm=float(norm), answer_tokens=tokens,
+            metrics.add(step=step + 1, **each, lr=rate, grad_norm=float(norm), answer_tokens=tokens,
                         step_s=round(took, 4), model_s=round(model_s, 4), data_wait_s=round(waited, 4))  # fmt: skip
         last = step + 1 == steps
         every = config.run.eval_every
