@@ -291,6 +291,33 @@ def test_every_so_many_steps_and_the_whole_in_each(records: TrainingSet, tmp_pat
     assert not torch.equal(first["bev_noise"], made(3)["bev_noise"])
 
 
+def test_several_draws_of_noise_are_a_mean(records: TrainingSet, tmp_path: Path) -> None:
+    from s3d_ros.train.parts.base import Example
+
+    scene = records.scene(0)
+    names = tuple(v.marked for v in scene.views) + tuple(scene.data["bevs"])[:1]
+    train_autoencoder([np.zeros((64, 64, 3), np.uint8)], tmp_path / "vae", 0, 0)
+    asked = ReconstructConfig(cross_view=True, global_view=True, view_px=32, bev_px=64, draws=3)
+    part = Reconstruct(asked, load_latents(tmp_path / "vae", "cpu"), 24, 32, 64)
+    made = part.example(Example(scene, names, None, 0, np.random.default_rng(0)))
+    assert made["view_noise"].shape == (3, 4, 64) and made["bev_noise"].shape == (3, 16, 64)
+    output = torch.randn(1, 30, 24)
+    seen = tuple(Seen(0, name, 5, {}) for name in names)
+    ones = torch.ones(1, 30, dtype=torch.long)
+    extra = ({"reconstruct": {**made, "masked": torch.tensor([])}},)
+    batch = Batch(ones, ones, ones, ones[None], None, [], seen, extra, 0)
+    torch.nn.init.normal_(part.denoiser.leave.weight)
+    outputs, known = visual_outputs(batch, output)
+    condition = part.denoiser.condition("bev", outputs, known, torch.tensor([0]))
+    each = [
+        float(noise_error(part.denoiser, made["bev"], made["bev_noise"][k : k + 1], made["bev_step"][k : k + 1],
+                          condition, made["bev_known"]).detach())
+        for k in range(3)
+    ]  # fmt: skip
+    assert float(part.losses(batch, output[0], output)["global_view"]) == pytest.approx(sum(each) / 3, rel=1e-4)
+    assert len(set(each)) == 3
+
+
 def test_rays_by_hand(records: TrainingSet) -> None:
     scene = records.scene(0)
     view = scene.views[0]  # at (1.4, 0.2, 1.2), looking along +y; right is +x

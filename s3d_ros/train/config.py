@@ -102,6 +102,9 @@ class ReconstructConfig:
     condition: str = _choice(
         "frames", ("frames", "pose"), "pose: the denoiser knows where a hidden view was taken from"
     )
+    draws: int = _number(
+        1, 1, 64, "of noise for each picture and step; more teach a small denoiser sooner, and cost more"
+    )
     skip: bool = _plain(
         True, "the denoiser adds to what is told of latents that nothing is known of; false: as published"
     )
