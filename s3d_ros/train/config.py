@@ -104,6 +104,12 @@ class ReconstructConfig:
     every: int = number(4, 1, 10_000, "steps; views are taken away in each so many-th")
     mask_share: float = number(0.25, 0.01, 0.9, "of the view frames is taken away")
     condition: str = choice("frames", ("frames", "pose"), "pose: the denoiser knows where a hidden view was taken from")
+    draws: int = number(
+        1, 1, 64, "of noise for each picture and step; more teach a small denoiser sooner, and cost more"
+    )
+    skip: bool = plain(
+        True, "the denoiser adds to what is told of latents that nothing is known of; false: as published"
+    )
     cross_weight: float = number(1.0, 0, 1000, "of the loss")
     global_weight: float = number(1.0, 0, 1000, "of the loss")
     view_px: int = number(224, 16, 2048, "side of the views that are recovered; a multiple of 16")
