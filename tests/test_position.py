@@ -142,6 +142,15 @@ def test_tokens_lie_where_their_grid_says(family: str, tmp_path: Path) -> None:
         assert middle == pytest.approx((r, c), abs=0.7) if convolved else int(moved.argmax()) == cell
 
 
+def test_published_sizes() -> None:
+    class Config:
+        model_type = "any"
+
+    for px, tokens, side in ((384, 730, 27), (384, 729, 27), (448, 256, 16), (336, 576, 24)):
+        grid = token_grid({"pixel_values": torch.zeros(1, 1, 3, px, px)}, tokens, Config, object())
+        assert (grid.rows, grid.columns, grid.tokens) == (side, side, tokens)
+
+
 def test_other_layouts_are_refused() -> None:
     class Config:
         model_type = "gemma3"

@@ -21,7 +21,16 @@ from s3d_ros.train.config import ReconstructConfig, TrainError
 from s3d_ros.train.parts.autoencoder import Latents, SmallAutoencoder, from_tokens, load_latents, to_tokens
 from s3d_ros.train.parts.autoencoder_train import pictures_of, train_autoencoder
 from s3d_ros.train.parts.cost import WIDTHS, Load, choose_width, denoiser_flops, language_flops
-from s3d_ros.train.parts.denoiser import STEPS, Denoiser, head_width, noise_error, noised, sampled, signal_shares
+from s3d_ros.train.parts.denoiser import (
+    STEPS,
+    Denoiser,
+    head_width,
+    noise_error,
+    noise_told,
+    noised,
+    sampled,
+    signal_shares,
+)
 from s3d_ros.train.parts.masking import without_views
 from s3d_ros.train.parts.reconstruct import Reconstruct, masked_of, masked_pictures, visual_outputs
 from s3d_ros.train.parts.targets import bev_pixels, rays, scene_bev
@@ -60,6 +69,39 @@ def test_a_fresh_denoiser_says_nothing_and_its_blocks_change_nothing() -> None:
     assert float(error.detach()) == pytest.approx(float(noise.square().mean()))
 
 
+def test_with_a_skip_a_fresh_denoiser_tells_what_is_likeliest() -> None:
+    """Of standard normal latents the noise in x is sqrt(1 - share) x in the mean; what is sampled is bounded then."""
+    denoiser = Denoiser(24, 32, 8, {"bev": 16}, False, skip=True)
+    tokens, noise, condition = torch.randn(4000, 1, 8), torch.randn(4000, 1, 8), torch.zeros(4000, 1, 32)
+    for step in (50, 500, 950):
+        steps, share = torch.full((4000,), step), float(signal_shares()[step])
+        x = noised(tokens, noise, steps)
+        told = noise_told(denoiser, x, steps, condition)
+        assert torch.allclose(told, (1 - share) ** 0.5 * x, atol=1e-6)
+        assert float((told - noise).square().mean()) == pytest.approx(share, rel=0.05)  # nothing linear is better
+    start = torch.randn(2, 16, 8)
+    assert sampled(denoiser, start, torch.zeros(2, 16, 32), 20).abs().max() < 3 * start.abs().max()
+
+
+def test_what_is_told_of_others_is_used() -> None:
+    """Latents of four scenes, and outputs that tell which: what is sampled is nearest to the right one."""
+    torch.manual_seed(0)
+    outputs, clean = torch.randn(1, 20, 24) + 0.4 * torch.randn(4, 20, 24), torch.randn(4, 4, 16)
+    denoiser = Denoiser(24, 32, 16, {"bev": 4}, False, skip=True)
+    optimizer = torch.optim.AdamW(denoiser.parameters(), 3e-3)
+    known, row = torch.ones(4, 20, dtype=torch.bool), torch.arange(4)
+    for _ in range(250):
+        condition = denoiser.condition("bev", outputs, known, row.repeat(4))
+        tokens = clean.repeat(4, 1, 1)
+        error = noise_error(denoiser, tokens, torch.randn_like(tokens), torch.randint(0, STEPS, (16,)), condition)
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+    made = sampled(denoiser, torch.randn(4, 4, 16), denoiser.condition("bev", outputs, known, row), 10)
+    far = (made[:, None] - clean[None]).square().mean(dim=(2, 3))
+    assert far.argmin(dim=1).tolist() == [0, 1, 2, 3] and far.diagonal().max() < 0.6 * far.mean()
+
+
 def test_only_known_cells_count() -> None:
     denoiser = Denoiser(24, 32, 8, {"bev": 16}, False)
     torch.nn.init.normal_(denoiser.leave.weight)
@@ -81,6 +123,8 @@ def test_who_knows_the_noise_gets_the_picture_back() -> None:
     clean, noise = torch.randn(2, 16, 8).clamp(-3, 3), torch.randn(2, 16, 8)
 
     class Knowing(torch.nn.Module):
+        skip = False
+
         def forward(self, x: torch.Tensor, steps: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
             share = signal_shares()[steps][:, None, None]
             return (x - share.sqrt() * clean) / (1 - share).sqrt()
@@ -247,6 +291,33 @@ def test_every_so_many_steps_and_the_whole_in_each(records: TrainingSet, tmp_pat
     assert not torch.equal(first["bev_noise"], made(3)["bev_noise"])
 
 
+def test_several_draws_of_noise_are_a_mean(records: TrainingSet, tmp_path: Path) -> None:
+    from s3d_ros.train.parts.base import Example
+
+    scene = records.scene(0)
+    names = tuple(v.marked for v in scene.views) + tuple(scene.data["bevs"])[:1]
+    train_autoencoder([np.zeros((64, 64, 3), np.uint8)], tmp_path / "vae", 0, 0)
+    asked = ReconstructConfig(cross_view=True, global_view=True, view_px=32, bev_px=64, draws=3)
+    part = Reconstruct(asked, load_latents(tmp_path / "vae", "cpu"), 24, 32, 64)
+    made = part.example(Example(scene, names, None, 0, np.random.default_rng(0)))
+    assert made["view_noise"].shape == (3, 4, 64) and made["bev_noise"].shape == (3, 16, 64)
+    output = torch.randn(1, 30, 24)
+    seen = tuple(Seen(0, name, 5, {}) for name in names)
+    ones = torch.ones(1, 30, dtype=torch.long)
+    extra = ({"reconstruct": {**made, "masked": torch.tensor([])}},)
+    batch = Batch(ones, ones, ones, ones[None], None, [], seen, extra, 0)
+    torch.nn.init.normal_(part.denoiser.leave.weight)
+    outputs, known = visual_outputs(batch, output)
+    condition = part.denoiser.condition("bev", outputs, known, torch.tensor([0]))
+    each = [
+        float(noise_error(part.denoiser, made["bev"], made["bev_noise"][k : k + 1], made["bev_step"][k : k + 1],
+                          condition, made["bev_known"]).detach())
+        for k in range(3)
+    ]  # fmt: skip
+    assert float(part.losses(batch, output[0], output)["global_view"]) == pytest.approx(sum(each) / 3, rel=1e-4)
+    assert len(set(each)) == 3
+
+
 def test_rays_by_hand(records: TrainingSet) -> None:
     scene = records.scene(0)
     view = scene.views[0]  # at (1.4, 0.2, 1.2), looking along +y; right is +x
@@ -302,6 +373,14 @@ def test_it_learns_and_is_the_same_again(records: TrainingSet, tmp_path: Path) -
     assert seen.dtype == np.uint8 and seen.shape == pictures[0].shape
     spread = torch.cat([latents.tokens(p) for p in pictures])
     assert abs(float(spread.mean())) < 0.7 and 0.4 < float(spread.std()) < 2.5
+
+
+@pytest.mark.parametrize("steps", [0, 1, 10])
+def test_it_may_be_trained_for_any_while(steps: int, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    train_autoencoder([np.zeros((64, 64, 3), np.uint8)], tmp_path / "vae", steps, 0, lambda *row: told.append(row))
+    assert [row[1] for row in told] == [*range(1, steps + 1)]
+    assert load_latents(tmp_path / "vae", "cpu").tokens(np.zeros((16, 16, 3), np.uint8)).isfinite().all()
 
 
 def test_what_is_no_autoencoder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from part_sets import VIEWS, write_view_run, write_view_set
 from safetensors.torch import load_file
 from tiny_vlm import make_tiny
 
+from s3d_ros.answer import model_wire as wire
 from s3d_ros.answer.choose import choose
+from s3d_ros.answer.model_inbox import Inbox
 from s3d_ros.answer.settings import AnswererConfig
 from s3d_ros.answer.vlm import VlmAnswerer
 from s3d_ros.chat import Chat, ChatError, ChatReply, Turn
@@ -192,6 +195,22 @@ class _Here:
         if isinstance(event, ChatError):
             raise event
         return event
+
+
+def test_what_is_beside_a_picture_goes_to_the_models_process(root: Path) -> None:
+    image = (
+        VlmAnswerer(_Here(Engine.__new__(Engine)), beside=with_depth)
+        .prompter.shared(load_scene(root / "run"))
+        .images[0]
+    )
+    inbox = Inbox()
+    inbox.take(pickle.loads(pickle.dumps(wire.Picture(image.key, image.pixels, image.beside))))
+    chat = wire.without_pixels(Chat("", (Turn("user", (image, "What?")),)))
+    assert not chat.images[0].beside
+    inbox.take(wire.Warm(chat))
+    (there,) = wire.with_pixels(chat, inbox._pictures).images
+    assert there.beside.keys() == image.beside.keys() == {"depth_mm", "intrinsics", "T_level_camera"}
+    assert np.array_equal(there.beside["depth_mm"], image.beside["depth_mm"])
 
 
 def test_maps_without_depth_are_refused_in_words(root: Path, positioned: Path, tmp_path: Path) -> None:

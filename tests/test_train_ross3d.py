@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +109,7 @@ def test_all_of_it_is_trained_and_told(trained: Path) -> None:
     rows = [json.loads(line) for line in (trained.parent / "metrics.jsonl").read_text().splitlines()]
     steps, evaluated = rows[:3], rows[3]
     assert [("cross_view" in r, "global_view" in r) for r in steps] == [(True, True), (False, True), (True, True)]
-    assert all(0.5 < r["global_view"] < 2 and "view" not in r for r in steps) and any("ground" in r for r in rows)
+    assert all(0.05 < r["global_view"] < 1 and "view" not in r for r in steps) and any("ground" in r for r in rows)
     assert 0 <= evaluated["val_ground_points"] <= 1 and evaluated["val_ground"] >= 0 and "val_loss" in evaluated
     weights = load_file(trained / "parts.safetensors")
     assert {k.split(".")[0] for k in weights} == {"reconstruct", "ground"}
@@ -173,7 +177,7 @@ def test_without_losses_of_parts_the_answers_loss_is_the_bare_models(root: Path,
 
 def test_reconstruction_is_learnt(root: Path, tmp_path: Path) -> None:
     """The denoiser gets better on a scene that it sees again and again, than saying nothing (1) would be."""
-    more = {"cross_view": True, "global_view": True, "every": 1, "width": 64, "condition": "pose"}
+    more = {"cross_view": True, "global_view": True, "every": 1, "width": 64, "condition": "pose", "skip": False}
     last = train(
         config(root, tmp_path, position={"codes": True}, reconstruct=more, data={"records": 1},
                optimizer={"steps": 60, "batch_size": 1, "lr": 3e-3}, run={"save_every": 100})
@@ -198,6 +202,22 @@ def test_the_small_model_learns_likewise(root: Path, tmp_path: Path) -> None:
         .chat
     )
     assert any(isinstance(e, ChatReply) for _, e in engine.ask([Asked(chat, 4)]))
+
+
+@pytest.mark.slow
+def test_two_processes_are_two_accumulated_batches(root: Path, tmp_path: Path) -> None:
+    more = {**ALL, "optimizer": {"steps": 3}}
+    made = config(root, tmp_path / "two", **more)
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(dataclasses.asdict(made)))
+    launched = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port",
+                str(20000 + os.getpid() % 20000), "-m", "s3d_ros.train", str(tmp_path / "two.yaml")]  # fmt: skip
+    cpu = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(launched, capture_output=True, text=True, timeout=300, env=os.environ | cpu)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one = train(config(root, tmp_path / "one", **{**more, "optimizer": {"steps": 3, "accumulate": 2}}))
+    for name in ("model.safetensors", "parts.safetensors"):
+        a, b = (load_file(p / name) for p in (one, tmp_path / "two" / "step-0000003"))
+        assert a.keys() == b.keys() and all(torch.allclose(a[k], b[k], atol=1e-5) for k in a)
 
 
 # --- scenes without text --------------------------------------------------------------------------------------------

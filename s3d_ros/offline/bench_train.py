@@ -7,7 +7,6 @@ rule makes it. Both variants take the same steps in turns; their memory is that 
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -170,13 +169,19 @@ def _measure_memory(variant: str, out: Path) -> float:
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
     random_vlm(replace(SMALL, text={**SMALL.text, "num_hidden_layers": 1}), "cpu")  # what libraries take is not counted
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _resident_mb("VmRSS")
     run = _Run(variant, out)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
     for step in range(_WARM + 5):
         run.step(step)
     if run.device.type == "cuda":
         return float(torch.cuda.max_memory_allocated() / 1e6)
-    return float((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3)
+    return _resident_mb("VmHWM") - before
+
+
+def _resident_mb(what: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(f"{what}:"))
 
 
 if __name__ == "__main__":

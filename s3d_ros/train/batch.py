@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from s3d_ros.chat import ChatImage
 from s3d_ros.vlm.tokens import I64
 
+_AHEAD = 4  # micro-batches made ahead
 IGNORED = -100  # a label that is not learnt, as in PyTorch's cross-entropy
 Made = Mapping[str, Mapping[str, torch.Tensor]]  # part, name of a value
 
@@ -100,3 +102,19 @@ def joined(samples: Sequence[Sample], pixels: list[dict[str, torch.Tensor]], bla
         filled([s.types for s in samples], 0), positions, None if same else mask,
         pixels,
     )  # fmt: skip
+
+
+def prefetched(make: Callable[[int], Batch], numbers: Sequence[int]) -> Iterator[Batch]:
+    """Yield make(number) for each, a few made ahead in a thread; decoding and resizing let go of Python's lock."""
+    with ThreadPoolExecutor(1, thread_name_prefix="data") as pool:
+        waiting: list[Future[Batch]] = []
+        try:
+            for number in numbers:
+                waiting.append(pool.submit(make, number))
+                if len(waiting) > _AHEAD:
+                    yield waiting.pop(0).result()
+            while waiting:
+                yield waiting.pop(0).result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -110,6 +110,12 @@ class ReconstructConfig:
     condition: str = _choice(
         "frames", ("frames", "pose"), "pose: the denoiser knows where a hidden view was taken from"
     )
+    draws: int = _number(
+        1, 1, 64, "of noise for each picture and step; more teach a small denoiser sooner, and cost more"
+    )
+    skip: bool = _plain(
+        True, "the denoiser adds to what is told of latents that nothing is known of; false: as published"
+    )
     cross_weight: float = _number(1.0, 0, 1000, "of the loss")
     global_weight: float = _number(1.0, 0, 1000, "of the loss")
     view_px: int = _number(224, 16, 2048, "side of the views that are recovered; a multiple of 16")

@@ -7,13 +7,10 @@ the seed and its number alone, so a run can go on anywhere.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +29,6 @@ from s3d_ros.vlm.config import ModelError
 from s3d_ros.vlm.family import Family
 from s3d_ros.vlm.tokens import I64, Prompt, PromptMaker
 
-_AHEAD = 4  # micro-batches made ahead
 _LISTED = 3  # bad records named in a message
 # Kinds that ask for the order of the frames, which is theirs in time
 _IN_ORDER = re.compile(r"appearance_order|^camera_|^obj_obj_relative_pos|first|frame")
@@ -275,37 +271,6 @@ class Samples:
         if len(ends) and (whole[: min(n, len(whole))] == prompt.ids[: len(whole)]).all():
             return told
         return np.array([*self.prompts.plain(answer), int(whole[n + int(ends[0])])], dtype=np.int64)
-
-
-def prefetched(make: Callable[[int], Batch], numbers: Sequence[int]) -> Iterator[Batch]:
-    """Yield make(number) for each, a few made ahead in a thread; decoding and resizing let go of Python's lock."""
-    with ThreadPoolExecutor(1, thread_name_prefix="data") as pool:
-        waiting: list[Future[Batch]] = []
-        try:
-            for number in numbers:
-                waiting.append(pool.submit(make, number))
-                if len(waiting) > _AHEAD:
-                    yield waiting.pop(0).result()
-            while waiting:
-                yield waiting.pop(0).result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def check_shards(folder: Path) -> None:
-    """Raise TrainError where a shard that the set's card lists is not there; a set without a card is taken as it is."""
-    try:
-        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        listed = [name for split in card["splits"].values() for name in split["shards"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return
-    files = (folder / name for shard in listed for name in (shard, shard.replace(".tar", ".json")))
-    missing = [file.name for file in files if not file.is_file()]
-    if missing:
-        raise TrainError(
-            f"{folder} lacks {', '.join(missing)}, which its card.json lists; copy them again, or build on"
-        )
 
 
 def _without_pixels(record: TrainingRecord) -> tuple[Chat, str]:

@@ -10,6 +10,7 @@ optimiser, random numbers) is in the checkpoint, so a run that was killed goes o
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import time
 from collections.abc import Callable
@@ -19,9 +20,9 @@ from typing import Any
 import torch
 
 from s3d_ros.train import checkpoint
-from s3d_ros.train.batch import Batch
+from s3d_ros.train.batch import Batch, prefetched
 from s3d_ros.train.config import OptimizerConfig, TrainConfig, TrainError
-from s3d_ros.train.data import Samples, check_shards, prefetched
+from s3d_ros.train.data import Samples
 from s3d_ros.train.evaluation import answered
 from s3d_ros.train.metrics import Metrics
 from s3d_ros.train.model import Trainee, check_model, choose_weights, load
@@ -126,12 +127,13 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
         summed = float(accelerator.reduce(total, "sum"))
         sums, counts = (accelerator.reduce(beside, "sum") if parts else beside).tolist()
         each = {name: s / n for name, s, n in zip(told_by_parts, sums, counts, strict=True) if n}
-        for name, value in {"loss": summed, **each}.items():
+        each = ({"loss": summed} if tokens else {}) | each  # a step may have no text at all
+        for name, value in each.items():
             if not math.isfinite(value):
                 raise TrainError(f"{name} is {value} at step {step + 1}: make optimizer.lr smaller, or precision fp32")
         if metrics:
             took = time.perf_counter() - began
-            metrics.add(step=step + 1, loss=summed, **each, lr=rate, grad_norm=float(norm), answer_tokens=tokens,
+            metrics.add(step=step + 1, **each, lr=rate, grad_norm=float(norm), answer_tokens=tokens,
                         step_s=round(took, 4), model_s=round(model_s, 4), data_wait_s=round(waited, 4))  # fmt: skip
         last = step + 1 == steps
         every = config.run.eval_every
@@ -186,11 +188,26 @@ def _checked(config: TrainConfig) -> Path:
         raise TrainError("model.attention = flash_attention_2 needs a GPU; set it to auto or sdpa")
     check_parts(config, check_model(config.model))
     if config.data.set:
-        check_shards(Path(config.data.set))
+        _check_shards(Path(config.data.set))
         TrainingSet(config.data.set, config.data.split).close()
         if config.data.val_split and config.run.eval_every:
             TrainingSet(config.data.set, config.data.val_split).close()
     return Path(config.run.out)
+
+
+def _check_shards(folder: Path) -> None:
+    """Raise TrainError where a shard that the set's card lists is not there; a set without a card is taken as it is."""
+    try:
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        listed = [name for split in card["splits"].values() for name in split["shards"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    files = (folder / name for shard in listed for name in (shard, shard.replace(".tar", ".json")))
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise TrainError(
+            f"{folder} lacks {', '.join(missing)}, which its card.json lists; copy them again, or build on"
+        )
 
 
 def _accelerator(config: TrainConfig, precision: str) -> Any:

@@ -49,8 +49,8 @@ def load_of(samples: Any, config: ReconstructConfig) -> Load:
     return Load(
         tokens=float(np.mean(tokens)),
         visual=float(np.mean(visual)),
-        view_cells=float(np.mean(masked)) / config.every * view_side**2 if config.cross_view else 0.0,
-        bev_cells=float(bev_side**2) if config.global_view else 0.0,
+        view_cells=config.draws * float(np.mean(masked)) / config.every * view_side**2 if config.cross_view else 0.0,
+        bev_cells=config.draws * float(bev_side**2) if config.global_view else 0.0,
         view_side=view_side,
         bev_side=bev_side,
     )

@@ -95,12 +95,14 @@ class _Block(nn.Module):
 class Denoiser(nn.Module):
     """Predicts the noise in latent tokens. hidden: of the language model. cells: of views and of the view from above.
 
-    poses: what a view is seen from goes into its queries.
+    poses: what a view is seen from goes into its queries. skip: see ``noise_told``.
     """
 
-    def __init__(self, hidden: int, width: int, channels: int, cells: dict[str, int], poses: bool) -> None:
+    def __init__(
+        self, hidden: int, width: int, channels: int, cells: dict[str, int], poses: bool, skip: bool = False
+    ) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.skip = width, skip
         self.queries = nn.ParameterDict({kind: torch.randn(n, width) * 0.02 for kind, n in cells.items()})
         self.pool = AttentionPool(hidden, width)
         self.rays = (
@@ -136,7 +138,7 @@ class Denoiser(nn.Module):
         return told
 
     def forward(self, tokens: torch.Tensor, steps: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """Return the noise (p, n, channels) in tokens (p, n, channels), n a square, at timesteps (p,)."""
+        """Return what it makes of tokens (p, n, channels), n a square, at timesteps (p,): of the same shape."""
         side = math.isqrt(tokens.shape[1])
         x = self.enter(tokens) + _places(side, self.width).to(tokens)
         condition = condition + self.time(_sines(steps.float(), _TIME_NUMBERS).to(condition))[:, None]
@@ -147,12 +149,26 @@ class Denoiser(nn.Module):
         return out
 
 
+def noise_told(denoiser: Denoiser, tokens: torch.Tensor, steps: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    """Return the noise that is told of noised tokens.
+
+    Without ``skip`` it is the network's output, as published. There a small error near the end of the schedule is many
+    times the picture: what is sampled stays noise until the training is long. With it the output is added to what
+    would be told of latents that nothing is known of, sqrt(1 - alpha-bar) x, scaled by sqrt(alpha-bar).
+    """
+    made = denoiser(tokens, steps, condition).float()
+    if not denoiser.skip:
+        return made
+    share = signal_shares().to(tokens.device)[steps][:, None, None]
+    return (1 - share).sqrt() * tokens + share.sqrt() * made
+
+
 def noise_error(
     denoiser: Denoiser, tokens: torch.Tensor, noise: torch.Tensor, steps: torch.Tensor, condition: torch.Tensor,
     wanted: torch.Tensor | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """Return the mean squared error of the noise told, over cells that are wanted (p, n), all if None."""
-    told = denoiser(noised(tokens, noise, steps), steps, condition).float()
+    told = noise_told(denoiser, noised(tokens, noise, steps), steps, condition)
     error = (told - noise).square().mean(dim=2)
     return error.mean() if wanted is None else (error * wanted).sum() / wanted.sum().clamp(min=1)
 
@@ -167,7 +183,7 @@ def sampled(denoiser: Denoiser, noise: torch.Tensor, condition: torch.Tensor, co
     for k, step in enumerate(at):
         share = shares[step]
         after = shares[at[k + 1]] if k + 1 < len(at) else shares.new_tensor(1.0)
-        told = denoiser(x, torch.full((len(x),), step, device=x.device), condition).float()
+        told = noise_told(denoiser, x, torch.full((len(x),), step, device=x.device), condition)
         clean = ((x - (1 - share).sqrt() * told) / share.sqrt()).clamp(-_LARGEST, _LARGEST)
         told = (x - share.sqrt() * clean) / (1 - share).sqrt()
         x = after.sqrt() * clean + (1 - after).sqrt() * told

@@ -43,7 +43,8 @@ class Reconstruct(RunPart):
         sides |= {BEV: config.bev_px // CELL_PX} if config.global_view else {}
         self.mask_token = nn.Parameter(torch.randn(hidden) * 0.02) if config.cross_view else None
         cells = {kind: side**2 for kind, side in sides.items()}
-        self.denoiser = Denoiser(hidden, width, channels, cells, config.cross_view and config.condition == "pose")
+        poses = config.cross_view and config.condition == "pose"
+        self.denoiser = Denoiser(hidden, width, channels, cells, poses, config.skip)
         self._kept: OrderedDict[str, tuple[torch.Tensor, ...]] = OrderedDict()
         self._kept_bytes = 0
 
@@ -78,7 +79,7 @@ class Reconstruct(RunPart):
         scene, px = example.scene, self.config.view_px
         names = [example.names[i] for i in masked]
         tokens = torch.stack([self._latents(n, lambda n=n: (self._view(scene, n),))[0] for n in names])  # type: ignore[misc]
-        made = {"masked": torch.tensor(masked), "view": tokens, **_noise(VIEW, tokens, example.rng)}
+        made = {"masked": torch.tensor(masked), "view": tokens, **_noise(VIEW, tokens, self.config.draws, example.rng)}
         if self.config.condition == "pose":
             views = {v.marked: v for v in scene.views}
             made["view_rays"] = torch.from_numpy(np.stack([rays(scene, views[n], px) for n in names]))
@@ -92,7 +93,7 @@ class Reconstruct(RunPart):
             return self.latents.tokens(pixels), torch.from_numpy(known)
 
         tokens, known = (x[None] for x in self._latents(name, make))
-        return {"bev": tokens, "bev_known": known, **_noise(BEV, tokens, rng)}
+        return {"bev": tokens, "bev_known": known, **_noise(BEV, tokens, self.config.draws, rng)}
 
     def _view(self, scene: SceneData, name: str) -> torch.Tensor:
         return self.latents.tokens(view_pixels(scene, name, self.config.view_px))
@@ -127,10 +128,11 @@ class Reconstruct(RunPart):
             made = {k: torch.cat([batch.extra[i][self.name][k] for i in row]) for k in _values(kind, batch, row[0])}
             of = torch.tensor([i for i in row for _ in batch.extra[i][self.name][kind]], device=output.device)
             condition = self.denoiser.condition(kind, outputs, known, of, made.get(f"{kind}_rays"))
-            error = noise_error(
-                self.denoiser, made[kind], made[f"{kind}_noise"], made[f"{kind}_step"], condition,
-                made.get(f"{kind}_known"),
-            )  # fmt: skip
+            wanted = made.get(f"{kind}_known")
+            tokens, condition = (t.repeat_interleave(self.config.draws, dim=0) for t in (made[kind], condition))
+            wanted = None if wanted is None else wanted.repeat_interleave(self.config.draws, dim=0)
+            noise, steps = made[f"{kind}_noise"], made[f"{kind}_step"]
+            error = noise_error(self.denoiser, tokens, noise, steps, condition, wanted)
             told[{VIEW: "cross_view", BEV: "global_view"}[kind]] = weight * error
         return told
 
@@ -170,6 +172,8 @@ def _values(kind: str, batch: Batch, row: int) -> list[str]:
     return [k for k in batch.extra[row][Reconstruct.name] if k == kind or k.startswith(f"{kind}_")]
 
 
-def _noise(kind: str, tokens: torch.Tensor, rng: np.random.Generator) -> Tensors:
-    noise = torch.from_numpy(rng.standard_normal(tuple(tokens.shape), dtype=np.float32))
-    return {f"{kind}_noise": noise, f"{kind}_step": torch.from_numpy(rng.integers(0, STEPS, len(tokens)))}
+def _noise(kind: str, tokens: torch.Tensor, draws: int, rng: np.random.Generator) -> Tensors:
+    """Return noise (p * draws, n, c) for tokens (p, n, c) and its timesteps, the draws of one picture together."""
+    count = draws * len(tokens)
+    noise = torch.from_numpy(rng.standard_normal((count, *tokens.shape[1:]), dtype=np.float32))
+    return {f"{kind}_noise": noise, f"{kind}_step": torch.from_numpy(rng.integers(0, STEPS, count))}
