@@ -44,6 +44,5 @@ def test_depth_of_a_simulated_room_is_better_than_the_mean(tmp_path: Path) -> No
     simulate([Path("living_room")], tmp_path / "bag", seed=7, noise="none", options=options)
     (path,) = make_clips([tmp_path / "bag"], tmp_path / "clips")
     rows = measure(load_encoder("small"), [Clip.read(path)], np.full((48, 64), 2.0, np.float32))
-    print(rows)
     assert rows["encoder"]["abs_rel_scaled"] < rows["mean depth"]["abs_rel_scaled"]  # a wall in front of the camera
     assert rows["encoder"]["turn_error_deg"] < 0.5 * rows["no motion"]["turn_error_deg"]

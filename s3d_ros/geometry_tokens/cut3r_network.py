@@ -223,7 +223,7 @@ class Cut3r(nn.Module):
         n = self.shape.blocks
         layers = (seen, after[n * 2 // 4 - 1][:, 1:], after[n * 3 // 4 - 1][:, 1:], x[:, 1:])
         memory = self.pose_retriever.written(state.memory, picture, x[:, :1])
-        told = self.downstream_head["pose_head"]["mlp"](x[:, 0])  # type: ignore[index]
+        told = self.downstream_head["pose_head"]["mlp"](x[:, 0])
         length = told[:, :3].norm(dim=-1, keepdim=True)
         shift = told[:, :3] * torch.expm1(length) / length.clamp_min(1e-8)
         pose = torch.cat([shift, F.normalize(told[:, 3:], dim=-1)], dim=-1)
