@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+SHIPPED = Path(__file__).resolve().parent.parent / "models"  # models that come with the package, a directory each
 
 
 class ModelError(RuntimeError):
     """Why a model can't be used; the message says what is wrong and how to mend it."""
+
+
+def local_directory(name: str) -> Path | None:
+    """Return where a model is on this machine by its name alone: a directory, or one that is shipped ("small")."""
+    if not name:
+        return None
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    shipped = SHIPPED / name
+    return shipped if name.isidentifier() and (shipped / "config.json").is_file() else None
 
 
 def _number(default: Any, low: float, high: float, doc: str) -> Any:
@@ -26,7 +40,9 @@ def _plain(default: Any, doc: str) -> Any:
 class ModelConfig:
     """A chat model of Transformers that sees: which one, where, and how much it may keep of what it has read."""
 
-    model: str = _plain("", "a directory, or a name on the Hugging Face hub: Qwen/Qwen2.5-VL-7B-Instruct")
+    model: str = _plain(
+        "", "a directory, or a name on the Hugging Face hub: Qwen/Qwen2.5-VL-7B-Instruct; small: the shipped one"
+    )
     device: str = _plain("auto", "auto: the first CUDA device, else the CPU; or cuda:1, cpu")
     dtype: str = _choice(
         "auto", ("auto", "bfloat16", "float16", "float32"), "auto: bfloat16 on CUDA (float16 on old ones), else float32"
