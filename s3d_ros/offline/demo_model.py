@@ -10,6 +10,7 @@ from s3d_ros.answer.choose import choose
 from s3d_ros.answer.geometric import GeometricAnswerer
 from s3d_ros.answer.settings import AnswererConfig
 from s3d_ros.types import Answer, Question, Scene
+from s3d_ros.vlm.config import local_directory
 
 MODEL = "small"
 _LOADING_S = 90.0
@@ -41,9 +42,10 @@ def question_for_both(scene: Scene) -> Question | None:
 
 
 def beside(scene: Scene) -> Beside | None:
-    """Ask both; None where there is nothing to ask, or what a model needs is not installed (the extra ``vlm``)."""
+    """Ask both; None where there is nothing to ask, no model, or not what it needs (the extra ``vlm``)."""
     question = question_for_both(scene)
-    if question is None or any(importlib.util.find_spec(name) is None for name in _NEEDED):
+    installed = all(importlib.util.find_spec(name) is not None for name in _NEEDED)
+    if question is None or not installed or local_directory(MODEL) is None:
         return None
     settings = {"answerer": "transformers", "model": MODEL, "device": "cpu", "max_new_tokens": 24}
     chosen = choose(AnswererConfig.from_flat(settings))

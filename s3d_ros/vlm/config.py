@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SHIPPED = Path(__file__).resolve().parent.parent / "models"  # models that come with the package, a directory each
+SHIPPED = Path(__file__).resolve().parent.parent / "models"  # of models that come with the package, a directory each
 
 
 class ModelError(RuntimeError):
@@ -40,9 +40,7 @@ def _plain(default: Any, doc: str) -> Any:
 class ModelConfig:
     """A chat model of Transformers that sees: which one, where, and how much it may keep of what it has read."""
 
-    model: str = _plain(
-        "", "a directory, or a name on the Hugging Face hub: Qwen/Qwen2.5-VL-7B-Instruct; small: the shipped one"
-    )
+    model: str = _plain("", "a directory, or a name on the Hugging Face hub: Qwen/Qwen2.5-VL-7B-Instruct")
     device: str = _plain("auto", "auto: the first CUDA device, else the CPU; or cuda:1, cpu")
     dtype: str = _choice(
         "auto", ("auto", "bfloat16", "float16", "float32"), "auto: bfloat16 on CUDA (float16 on old ones), else float32"

@@ -25,9 +25,7 @@ def find_model(name: str, local_only: bool) -> Path:
         return found
     path = Path(name).expanduser()
     if path.is_file() or name.startswith(("/", ".", "~")) or name.count("/") != 1:
-        raise ModelError(
-            f"no such directory: {name}. A model is a directory, a name on the hub as Qwen/Qwen2-VL-7B, or small"
-        )
+        raise ModelError(f"no such directory: {name}. A model is a directory, or a name on the hub as Qwen/Qwen2-VL-7B")
     return _from_hub(name, local_only)
 
 

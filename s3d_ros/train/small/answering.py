@@ -42,9 +42,9 @@ from s3d_ros.train.small.reading import pace, tokens_of
 from s3d_ros.train.small.sprites import LABELS
 
 _STATE = "answering.pt"
-_MAY_CHANGE = ("steps", "minutes", "every_steps", "workers", "reading", "begun")
+_MAY_CHANGE = ("steps", "minutes", "every_steps", "workers", "reading", "begun", "fitted")
 _EVALUATION_SEED = 1_000_004
-_GROUP = 12  # questions of about the same length that go through the decoder together
+_GROUP = 20  # questions of about the same length that go through the decoder together
 _POINTING, _WHICH = 10.0, 0.5  # weights of where a named thing is, and of what it is
 _BESIDE = 0.3  # of both, beside the answers
 _EMPTY_KEPT = 0.25
@@ -81,6 +81,7 @@ class AnsweringSettings:
     ideal: bool = False
     begun: str = ""
     matching_steps: int = 0
+    fitted: int = 100  # lessons that the projector is first fitted to
     workers: int = 0
     shape: ModelShape = field(default_factory=ModelShape)
     pictures: PictureSettings = field(default_factory=PictureSettings)
@@ -168,6 +169,23 @@ class Pupil(nn.Module):
         if self.settings.ideal:
             return torch.stack([self.ideal.tokens(x.picture, rng) for x in lessons])
         return tokens_of(self.model, torch.cat([x.pixels for x in lessons]), self.settings.bf16).flatten(1, 2)
+
+    @torch.no_grad()
+    def fit_projector(self, lessons: Sequence[Lesson]) -> None:
+        """Set the projector's last layer so that it gives the ideal tokens of some lessons as nearly as it can."""
+        projector = self.model.model.multi_modal_projector
+        width = projector.linear_2.in_features + 1
+        inner, outer = torch.zeros(width, width).double(), torch.zeros(width, projector.linear_2.out_features).double()
+        for lesson in lessons:
+            seen = self.model.model.vision_tower(lesson.pixels).last_hidden_state.flatten(2)[0].T
+            known = projector.act(projector.linear_1(seen))
+            known = torch.cat([known, torch.ones(len(known), 1)], dim=1).double()
+            weight = torch.from_numpy(np.where(lesson.picture.number > 0, 1.0, 0.1)).flatten()[:, None]
+            inner += (known * weight).T @ known
+            outer += (known * weight).T @ self.ideal.tokens(lesson.picture).double()
+        found = torch.linalg.solve(inner + 1e-4 * inner.diagonal().mean() * torch.eye(width).double(), outer)
+        projector.linear_2.weight.copy_(found[:-1].T.float())
+        projector.linear_2.bias.copy_(found[-1].float())
 
     def matching(self, lessons: Sequence[Lesson], tokens: torch.Tensor) -> torch.Tensor:
         """Return by how much the encoder's tokens miss the ideal ones; those of plates count most."""
@@ -331,7 +349,7 @@ class _Run:
             self._begin(Path(settings.begun))
         if settings.reading:
             self._take_over(Path(settings.reading))
-        model.model.vision_tower.to(memory_format=torch.channels_last)
+        model.model.vision_tower.to(memory_format=torch.channels_last).requires_grad_(False)
         self.pupil.train()
         model.model.vision_tower.eval()
         still = [self.pupil.decoder.embed_tokens.weight]
@@ -345,6 +363,9 @@ class _Run:
         self._told = {k: v for k, v in asdict(settings).items() if k not in _MAY_CHANGE}
         if (out / _STATE).is_file():
             self._restore(torch.load(out / _STATE, weights_only=True))
+        elif settings.begun and settings.reading:
+            some = (self.teacher.lesson(settings.seed + 50, k) for k in range(settings.fitted))
+            self.pupil.fit_projector(list(some))
 
     def advance(self, lessons: Sequence[Lesson]) -> float:
         """Take one step; return the loss."""

@@ -80,6 +80,46 @@ def answer(
 
 
 @app.command()
+def score(
+    homes: Annotated[
+        Path,
+        typer.Argument(metavar="LIST", help="a line for each mapped home: its run, and the recording with its truth"),
+    ],
+    model: Annotated[str, typer.Option(help='directory of a model; "": the map answers (geometric)')] = "",
+    each: Annotated[int, typer.Option(min=1, help="questions of each kind about each home")] = 5,
+    trained: Annotated[
+        bool, typer.Option("--trained", help="in wordings that were trained on, not in held-out ones")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="of the questions")] = 0,
+) -> None:
+    """Ask about mapped homes, and say how much is right beside guessing. Goes the whole way of `s3d ask`."""
+    from s3d_ros.train.small.scoring import score_homes
+
+    places = [line.split() for line in homes.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not places or any(len(p) != 2 for p in places):
+        raise typer.BadParameter(f"{homes} must have a line RUN RECORDING for each home")
+    for line in score_homes([(Path(a), Path(b)) for a, b in places], model, each, seed, trained):
+        print(line, flush=True)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="folder of a run of `answer`")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="folder for the model, in half precision")],
+) -> None:
+    """Write a trained model in half precision, as it is shipped."""
+    from transformers import AutoModelForImageTextToText, AutoTokenizer
+
+    from s3d_ros.train.small.model import SmallModelError, save_model
+
+    held = run / "model"
+    if not (held / "config.json").is_file():
+        raise SmallModelError(f"{run} holds no model: make one with s3d train-small answer --out {run}")
+    model = AutoModelForImageTextToText.from_pretrained(held, local_files_only=True).half()
+    save_model(model, AutoTokenizer.from_pretrained(held, local_files_only=True), out)
+
+
+@app.command()
 def show(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PNG", help="picture to write")],
     count: Annotated[int, typer.Option(min=1, max=400, help="pictures on it")] = 48,

@@ -59,7 +59,7 @@ class ModelShape:
     tower_widths: tuple[int, int, int] = (32, 64, 160)
     tower_depths: tuple[int, int, int] = (2, 2, 6)
     hidden: int = 192
-    layers: int = 4
+    layers: int = 5
     heads: int = 3
     mlp: int = 384
     vocabulary: int = 5120
@@ -158,10 +158,10 @@ def number_ids(tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
 
 @torch.no_grad()
 def _look_up(decoder: Any, tokenizer: PreTrainedTokenizerFast, shared: Codes) -> None:
-    """Let the first layers begin as a look-up: a word finds the cells that hold its vector, and takes what they hold.
+    """Let the first layer begin as a look-up: a word finds the cells that hold its vector, and takes what they hold.
 
-    Pictures hold vectors turned by half their length: a word does not find itself. In the third layer the end of a
-    question looks at all words that name things.
+    Pictures hold vectors turned by half their length: a word does not find itself. In the second layer words that name
+    things look at each other, and in the fourth the end of a question looks at them.
     """
     width = shared.digits.shape[-1]
     words = decoder.embed_tokens.weight
@@ -177,24 +177,29 @@ def _look_up(decoder: Any, tokenizer: PreTrainedTokenizerFast, shared: Codes) ->
             for word in (form, f"{_BLANK}{form}"):
                 if word in known:
                     words[known[word]] = code + named
-    for layer in decoder.layers[:2]:
-        at = layer.self_attn
-        torch.nn.init.orthogonal_(at.q_proj.weight)
-        at.k_proj.weight.copy_(at.q_proj.weight.roll(width // 2, dims=1))
-        torch.nn.init.orthogonal_(at.v_proj.weight)
-        at.o_proj.weight.copy_(at.v_proj.weight.T.roll(-(width // 2), dims=0) * 0.1)
-        at.q_norm.weight.fill_(1.4)
-        at.k_norm.weight.fill_(1.4)
-    for layer in decoder.layers[2:3]:
-        at = layer.self_attn
+    at = decoder.layers[0].self_attn
+    torch.nn.init.orthogonal_(at.q_proj.weight)
+    at.k_proj.weight.copy_(at.q_proj.weight.roll(width // 2, dims=1))
+    torch.nn.init.orthogonal_(at.v_proj.weight)
+    at.o_proj.weight.copy_(at.v_proj.weight.T.roll(-(width // 2), dims=0) * 0.1)
+    at.q_norm.weight.fill_(1.4)
+    at.k_norm.weight.fill_(1.4)
+    if len(decoder.layers) > 3:
         head = torch.randn(at.head_dim, generator=generator)
         slow = torch.arange(at.head_dim) % (at.head_dim // 2) >= at.head_dim // 5  # these hardly turn over a question
         meet = (head * slow / (head * slow).norm()).repeat(width // at.head_dim)
-        for part, words_of in ((at.q_proj, end), (at.k_proj, named)):
-            torch.nn.init.orthogonal_(part.weight, gain=0.3)
-            part.weight.add_(torch.outer(meet, words_of))
-        torch.nn.init.orthogonal_(at.v_proj.weight)
-        at.o_proj.weight.copy_(at.v_proj.weight.T * 0.1)
+        _meet(decoder.layers[1].self_attn, meet, named, named, width // 4)  # turned, so that it is told from one's own
+        _meet(decoder.layers[3].self_attn, meet, end, named, 0)
+
+
+@torch.no_grad()
+def _meet(attention: Any, meet: torch.Tensor, who: torch.Tensor, whom: torch.Tensor, turned: int) -> None:
+    """Let tokens that hold ``who`` look at those that hold ``whom``, and take over what these hold."""
+    for part, held in ((attention.q_proj, who), (attention.k_proj, whom)):
+        torch.nn.init.orthogonal_(part.weight, gain=0.3)
+        part.weight.add_(torch.outer(meet, held))
+    torch.nn.init.orthogonal_(attention.v_proj.weight)
+    attention.o_proj.weight.copy_(attention.v_proj.weight.T.roll(turned, dims=0) * 0.1)
 
 
 @torch.no_grad()

@@ -26,20 +26,20 @@ TRAINED, HELD_OUT = frozenset({"official", "open"}), frozenset({"held_out"})
 _SIDE = "object_rel_direction_easy"
 # kind: (its wordings' name, share in training)
 KINDS: dict[str, tuple[str, float]] = {
-    "category": ("category", 0.13),
-    "id": ("id", 0.07),
-    "map_side": ("map_side", 0.08),
-    "left_right": (_SIDE, 0.15),
-    "direction": ("object_rel_direction_medium", 0.06),
-    "distance": ("object_abs_distance", 0.16),
-    "closest": ("closest", 0.13),
-    "count": ("object_counting", 0.08),
-    "nearest": ("nearest", 0.05),
-    "two_hop": ("two_hop", 0.09),
+    "category": ("category", 0.10),
+    "id": ("id", 0.08),
+    "map_side": ("map_side", 0.12),
+    "left_right": (_SIDE, 0.20),
+    "direction": ("object_rel_direction_medium", 0.05),
+    "distance": ("object_abs_distance", 0.20),
+    "closest": ("closest", 0.12),
+    "count": ("object_counting", 0.06),
+    "nearest": ("nearest", 0.02),
+    "two_hop": ("two_hop", 0.05),
 }
 _APART_M, _CLEARER = 0.15, 1.1  # the second is further by so much, and by a tenth
-_LETTERED = 0.25  # of questions with options, those that list them by letter
-_BY_CATEGORY = 0.35
+_LETTERED = 0.15  # of questions with options, those that list them by letter
+_BY_CATEGORY = 0.25
 _TRIES = 12
 _LONG = 90  # characters
 _T = TypeVar("_T")

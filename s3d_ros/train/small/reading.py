@@ -34,7 +34,7 @@ from s3d_ros.train.small.pictures import FLOOR, NOTHING, Picture, PictureSetting
 from s3d_ros.train.small.sprites import LABELS
 
 _STATE = "reading.pt"
-_MAY_CHANGE = ("steps", "minutes", "every_steps", "workers")  # where a run goes on
+_MAY_CHANGE = ("steps", "fixed_norms", "minutes", "every_steps", "workers")  # where a run goes on
 _EVALUATION_SEED = 1_000_003  # no picture of it is trained on
 _PLAIN_WEIGHT = 0.05  # of a cell that shows floor or nothing, beside one that shows a thing: most do
 
@@ -55,6 +55,7 @@ class ReadingSettings:
     learning_rate: float = 2e-3
     warmup_steps: int = 150
     weight_decay: float = 0.02
+    fixed_norms: float = 0.5  # share of the steps after which batch norms stay as they are: places need steady colours
     every_steps: int = 250  # look at held-out pictures, and write a checkpoint
     evaluated: int = 64  # pictures of each kind
     bf16: bool = True  # matrix products in bfloat16; weights stay float32
@@ -270,6 +271,10 @@ class _Run:
 
     def advance(self, batch: Batch) -> float:
         """Take one step; return the loss."""
+        if self.step >= self.settings.fixed_norms * self.settings.steps:
+            for part in self.model.model.vision_tower.modules():
+                if isinstance(part, nn.BatchNorm2d):
+                    part.eval()
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.learning_rate * pace(self.step, self.settings.warmup_steps, self.settings.steps)
         loss = reading_loss(self.head(tokens_of(self.model, batch.pixels, self.settings.bf16)), batch)

@@ -7,16 +7,22 @@ true thing whose box agrees best with its own.
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from s3d_ros.offline.truth import Truth
+from s3d_ros.answer.choose import choose
+from s3d_ros.answer.settings import AnswererConfig
+from s3d_ros.offline.run import load_scene
+from s3d_ros.offline.truth import Truth, load_truth
 from s3d_ros.prompt.numbers import present
 from s3d_ros.train.proposals import match_proposals
-from s3d_ros.train.small.questions import HELD_OUT, KINDS, AskedThing, Asker
+from s3d_ros.train.small.model import SmallModelError
+from s3d_ros.train.small.questions import HELD_OUT, KINDS, TRAINED, AskedThing, Asker
 from s3d_ros.types import Answer, Question, Scene, SceneObject
 
 _LEAST_IOU = 0.25
@@ -111,3 +117,30 @@ def table(
             right[one.kind].append(good)
             right[f"{one.kind} by {'name' if one.named else 'number'}"].append(good)
     return {k: (float(np.mean(v)), len(v)) for k, v in sorted(right.items())}
+
+
+def score_homes(
+    places: Sequence[tuple[Path, Path]], model: str, each: int, seed: int = 0, trained: bool = False
+) -> Iterator[str]:
+    """Yield the lines of a table. places: (run, recording with its truth). model: "" for the geometric answerer.
+
+    Raises SmallModelError where the model can't be loaded, and what ``load_scene`` and ``load_truth`` raise.
+    """
+    homes = [mapped(run.name, load_scene(run), load_truth(recording)) for run, recording in places]
+    asked = [questions(home, each, seed, TRAINED if trained else HELD_OUT) for home in homes]
+    settings = {"answerer": "transformers", "model": model, "device": "cpu", "max_new_tokens": 24}
+    chosen = choose(AnswererConfig.from_flat(settings if model else {"answerer": "geometric"}))
+    try:
+        while chosen.missing():
+            if fault := chosen.status().get("last_fault"):
+                raise SmallModelError(f"{model} can't be asked: {fault}")
+            time.sleep(0.1)
+        rows = table(homes, asked, chosen.answerer.answer)
+    finally:
+        chosen.answerer.close()
+    pool = [one for some in asked for one in some]
+    guess = guessed(pool, pool)
+    yield f"{len(homes)} homes, {len(pool)} questions"
+    for kind, (share, count) in rows.items():
+        told = f"  guessing {100 * guess[kind]:.1f} %" if kind in guess else ""
+        yield f"{kind:24} {100 * share:5.1f} % of {count}{told}"
