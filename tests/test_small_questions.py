@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from small_run import small_scene
+from typer.testing import CliRunner
 
 from s3d_ros.chat import Chat, ChatImage, Turn
+from s3d_ros.cli import app
 from s3d_ros.offline.truth import TrueObject, Truth
 from s3d_ros.prompt.tasks import Task
 from s3d_ros.train.small.answering import AnsweringSettings, Pupil, Teacher, score, train_answering
@@ -20,6 +22,7 @@ from s3d_ros.train.small.model import ModelShape, SmallModelError, make_model, m
 from s3d_ros.train.small.pictures import PictureSettings, picture
 from s3d_ros.train.small.prompting import Prompts, padded
 from s3d_ros.train.small.questions import HELD_OUT, KINDS, TRAINED, AskedThing, Asker, gaps_m
+from s3d_ros.train.small.reading import ReadingSettings, train_reading
 from s3d_ros.train.small.scoring import guessed, is_right, mapped, questions
 from s3d_ros.train.small.sprites import LABELS
 from s3d_ros.types import Answer, ErrorCode, OrientedBox, SceneObject
@@ -272,3 +275,60 @@ def test_guessing_knows_the_most_frequent_answer() -> None:
 def test_labels_have_words() -> None:
     known = make_tokenizer(ModelShape().vocabulary).get_vocab()
     assert all(label.split()[0] in known and f"\u0120{label.split()[-1]}" in known for label in LABELS)
+
+
+def test_both_halves_fit_together_and_the_tower_stays(tmp_path: Path) -> None:
+    reading = ReadingSettings(
+        batch=2, part=6, steps=1, every_steps=1, evaluated=2, shape=TINY, pictures=SMALL, warmup_steps=1, workers=0
+    )
+    train_reading(reading, tmp_path / "read")
+    ideal = AnsweringSettings(
+        batch=1, questions=5, steps=2, pointing_steps=1, every_steps=2, evaluated=1, shape=TINY, pictures=SMALL,
+        ideal=True, warmup_steps=1,
+    )  # fmt: skip
+    train_answering(ideal, tmp_path / "ideal")
+    both = replace(ideal, ideal=False, reading=str(tmp_path / "read"), begun=str(tmp_path / "ideal"), fitted=4,
+                   matching_steps=1, pointing_steps=1, steps=3, every_steps=3)  # fmt: skip
+    row = train_answering(both, tmp_path / "both")
+    assert row["step"] == 3 and row["questions"] > 0 and np.isfinite(row["loss"])
+    before = torch.load(tmp_path / "read" / "reading.pt", weights_only=True)["model"]
+    after = torch.load(tmp_path / "both" / "answering.pt", weights_only=True)["pupil"]
+    tower = [k for k in before if "vision_tower" in k]
+    assert tower and all(torch.equal(before[k], after[f"model.{k}"]) for k in tower)
+    projector = [k for k in before if "multi_modal_projector.linear_2.weight" in k]
+    assert projector and not torch.equal(before[projector[0]], after[f"model.{projector[0]}"])
+
+
+def test_the_projector_is_fitted_to_ideal_tokens() -> None:
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer(TINY.vocabulary)
+    settings = AnsweringSettings(shape=TINY, pictures=SMALL, bf16=False, questions=2)
+    prompts = Prompts(tokenizer, 128)
+    pupil = Pupil(make_model(TINY, tokenizer), tokenizer, prompts, settings).eval()
+    lessons = [Teacher(prompts, settings).lesson(0, k) for k in range(4)]
+    with torch.no_grad():
+        missed = [float(pupil.matching(lessons, pupil.seen(lessons)))]
+        pupil.fit_projector(lessons)
+        missed.append(float(pupil.matching(lessons, pupil.seen(lessons))))
+    assert missed[1] < 0.7 * missed[0]
+
+
+def test_the_twin_gets_words_alone(tmp_path: Path) -> None:
+    settings = AnsweringSettings(
+        batch=1, questions=5, steps=2, pointing_steps=1, every_steps=2, evaluated=1, shape=TINY, pictures=SMALL,
+        blind=True, warmup_steps=1,
+    )  # fmt: skip
+    row = train_answering(settings, tmp_path / "twin")
+    assert row["questions"] > 5  # it has nothing to point at, and is asked from the first step
+    tokenizer = make_tokenizer(TINY.vocabulary)
+    prompts = Prompts(tokenizer, 128)
+    pupil = Pupil(make_model(TINY, tokenizer), tokenizer, prompts, settings)
+    lesson = Teacher(prompts, settings).lesson(0, 1)
+    kept, length = pupil.read(lesson.picture, None)
+    assert length == len(prompts.prefix(lesson.picture.side_m)) and kept[0][0].shape[2] == length - 64
+
+
+def test_a_list_of_homes_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "homes.txt").write_text("runs/one\n")
+    done = CliRunner().invoke(app, ["train-small", "score", str(tmp_path / "homes.txt")])
+    assert done.exit_code == 2 and "RUN RECORDING" in " ".join(done.output.split())
