@@ -12,6 +12,10 @@ from s3d_ros.types import I32, U8, Bev, Marker, SceneObject
 # GPT4Scene draws bare digits; on real pictures these drown, so ours stand on a plate with a rim of the other tone.
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _PLATE, _RIM, _INK = (20, 20, 20), (255, 255, 255), (255, 255, 255)
+_DIGIT_INKS = (  # a colour for each digit, 0 to 9: easier to tell apart than shapes of ten pixels
+    (255, 255, 255), (255, 50, 50), (255, 150, 0), (255, 255, 0), (0, 210, 0), (0, 255, 255), (70, 110, 255),
+    (255, 0, 255), (165, 105, 60), (140, 140, 140),
+)  # fmt: skip
 _MIN_PIXELS = 250  # of a 640x480 frame: less of a thing is no sight of it
 
 
@@ -64,25 +68,30 @@ def place_on_bev(
     numbers: Mapping[int, int] | None = None,
     height_px: int | None = None,
     taken: Iterable[tuple[float, float, float, float]] = (),
+    beside: bool = False,
 ) -> tuple[Marker, ...]:
     """Place a marker for each object on the BEV enlarged by ``scale``: on its box's middle, or as near as is free.
 
-    numbers: as for ``draw``. taken: places (left, top, right, bottom) in pixels that no plate may cover.
+    numbers: as for ``draw``. taken: places (left, top, right, bottom) in pixels that no plate may cover. beside: no
+    plate stands on a thing that it would mostly hide, where there is room elsewhere.
     """
     markers = []
     taken = list(taken)
+    objects = list(objects)
     shape = (bev.color.shape[0] * scale, bev.color.shape[1] * scale)
     height = height_px or text_height_px(640)
     step = height * 0.6
     angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     ring = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     spiral = np.vstack([[(0.0, 0.0)], *[ring * step * k for k in range(1, 40)]])
+    hidden = _small(bev, objects, scale, height) if beside else np.zeros((0, 4))
     for thing in sorted(objects, key=lambda o: float(np.prod(o.box.size))):
         w, h = plate_size((numbers or {}).get(thing.id, thing.id), height)
         u, v = (bev.to_pixels(thing.box.center)[0] + 0.5) * scale
         x = np.clip(u + spiral[:, 0], w / 2, shape[1] - w / 2)
         y = np.clip(v + spiral[:, 1], h / 2, shape[0] - h / 2)
-        spot = _first_free(x, y, w, h, taken)
+        spot = _first_clear(x, y, w, h, taken, hidden) if beside else None
+        spot = _first_free(x, y, w, h, taken) if spot is None else spot
         if spot is not None:
             taken.append((x[spot] - w / 2, y[spot] - h / 2, x[spot] + w / 2, y[spot] + h / 2))
             markers.append(Marker(thing.id, float(x[spot]), float(y[spot])))
@@ -95,11 +104,12 @@ def draw(
     numbers: Mapping[int, int] | None = None,
     height_px: int | None = None,
     anchors: Mapping[int, tuple[float, float]] | None = None,
+    colored: bool = False,
 ) -> U8:
     """Return a copy of an RGB image with the markers on it.
 
     numbers: object ID -> number to draw (the ID itself where absent). anchors: object ID -> pixel that a thin line
-    leads to when the plate had to stand aside.
+    leads to when the plate had to stand aside. colored: each digit has its own colour, else all are white.
     """
     out = np.ascontiguousarray(image.copy())
     height = height_px or text_height_px(image.shape[1])
@@ -117,7 +127,13 @@ def draw(
         cv2.rectangle(out, (x0 + 1, y0 + 1), (x0 + w - 2, y0 + h - 2), _PLATE, -1)
         (tw, th), _ = cv2.getTextSize(str(number), _FONT, height / 22, _thickness(height))
         at = (round(m.u - tw / 2), round(m.v + th / 2))
-        cv2.putText(out, str(number), at, _FONT, height / 22, _INK, _thickness(height), cv2.LINE_AA)
+        if not colored:
+            cv2.putText(out, str(number), at, _FONT, height / 22, _INK, _thickness(height), cv2.LINE_AA)
+            continue
+        for k, digit in enumerate(str(number)):
+            before = cv2.getTextSize(str(number)[:k], _FONT, height / 22, _thickness(height))[0][0] if k else 0
+            spot, ink = (at[0] + before, at[1]), _DIGIT_INKS[int(digit)]
+            cv2.putText(out, digit, spot, _FONT, height / 22, ink, _thickness(height), cv2.LINE_AA)
     return out
 
 
@@ -154,6 +170,33 @@ def _first_free(
     for x0, y0, x1, y1 in taken:
         free &= (x + w / 2 < x0) | (x - w / 2 > x1) | (y + h / 2 < y0) | (y - h / 2 > y1)
     spots = np.flatnonzero(free)
+    return int(spots[0]) if len(spots) else None
+
+
+def _small(bev: Bev, objects: Iterable[SceneObject], scale: float, height_px: int) -> np.ndarray:
+    """Return the places (N, 4) left, top, right, bottom of the things of which a plate would hide a third or more."""
+    w, h = plate_size(10, height_px)
+    places = []
+    for thing in objects:
+        box = thing.box
+        along = box.axes @ bev.T_bev_map[:2, :3].T * box.size[:, None]  # (3, 2)
+        reach = np.abs(along).sum(axis=0) / bev.resolution_m * scale
+        if reach[0] * reach[1] < 3 * w * h:
+            u, v = (bev.to_pixels(box.center)[0] + 0.5) * scale
+            a, b = np.maximum(reach * 0.35, 2)  # what is at the rim may be covered
+            places.append((u - a, v - b, u + a, v + b))
+    return np.array(places, np.float64).reshape(-1, 4)
+
+
+def _first_clear(
+    x: np.ndarray, y: np.ndarray, w: float, h: float, taken: list[tuple[float, float, float, float]], hidden: np.ndarray
+) -> int | None:
+    """Return the first of the nearer candidates whose plate touches none and hides nothing, or None."""
+    near = 16 * 12  # further away nobody sees what it marks
+    rims = np.concatenate([np.reshape(taken, (-1, 4)), hidden])
+    x, y = x[:near, None], y[:near, None]
+    apart = (x + w / 2 < rims[:, 0]) | (x - w / 2 > rims[:, 2]) | (y + h / 2 < rims[:, 1]) | (y - h / 2 > rims[:, 3])
+    spots = np.flatnonzero(apart.all(axis=1))
     return int(spots[0]) if len(spots) else None
 
 

@@ -10,14 +10,13 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from s3d_ros.answer.model_watch import WatchConfig
 from s3d_ros.answer.openai_config import OpenAIConfig
 from s3d_ros.keys import ConfigError, choice, from_dict, nearest, number, plain
 from s3d_ros.prompt.config import PromptConfig
-from s3d_ros.vlm.config import ModelConfig
+from s3d_ros.vlm.config import ModelConfig, local_directory
 
 GROUPS = {"model": "", "prompt": "prompt.", "server": "server.", "watch": "watch."}
 _ELSEWHERE = {"server.model": "model"}  # one name for the model, whoever runs it
@@ -91,8 +90,9 @@ class AnswererConfig:
 
 def _taught(model: str) -> dict[str, Any]:
     """Return the settings of the prompts that a checkpoint of ``s3d train`` was trained with."""
-    path = Path(model).expanduser() / "prompt.json"
-    if not model or not path.is_file():
+    found = local_directory(model)
+    path = None if found is None else found / "prompt.json"
+    if path is None or not path.is_file():
         return {}
     try:
         held: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))

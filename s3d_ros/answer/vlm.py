@@ -242,7 +242,8 @@ class VlmAnswerer:
 
     def _warm(self, scene: Scene) -> bool:
         """Have a scene read ahead; return whether that is done."""
-        if self._chat.missing() or not scene.views or (scene.bev is None and self.prompter.config.bev):
+        shown = self.prompter.config
+        if self._chat.missing() or (shown.frames and not scene.views) or (scene.bev is None and shown.bev):
             return False
         self._chat.warm(self.prompter.shared(scene, self._budget()))
         return True

@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from s3d_ros.offline.answers import answer_json
+from s3d_ros.offline.demo_model import beside
 from s3d_ros.offline.demo_questions import Asker
 from s3d_ros.offline.processes import Processes
 from s3d_ros.offline.recording import open_recording
@@ -81,6 +82,7 @@ def run_demo(path: Path, out: Path, *, rate: float = 1.0, limit_s: float = 3600.
         scene, cloud = watcher.scene(), watcher.cloud()
         assert scene is not None
         figures = _figures(scene, watcher, talk, recording.name)
+    _show_model(console, scene)
     _write(writer, scene, cloud, figures, watcher.first_ns, talk.rows)
     _show(console, scene, out)
     return scene
@@ -126,6 +128,21 @@ class _Conversation:
             lines.add_row("", Text("   ".join(question.options), style="cyan"))
         lines.add_row("", _reply(answer, took_s))
         self._console.print(lines, "")
+
+
+def _show_model(console: Console, scene: Scene) -> None:
+    """Put a question to the map and to the shipped model, where what that needs is installed."""
+    with console.status("loading the small model"):
+        both = beside(scene)
+    if both is None:
+        return
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(width=6, justify="right", style="dim")
+    lines.add_row("", Text(both.question.text, style="bold cyan"))
+    lines.add_row("map", _reply(both.map, both.map_s))
+    lines.add_row("model", _reply(both.model, both.model_s))
+    console.print("[bold]One question to the map, and to a small model that looks at its picture[/]")
+    console.print(lines, "")
 
 
 def _reply(answer: Answer, took_s: float) -> Text:

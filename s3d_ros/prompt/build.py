@@ -19,7 +19,7 @@ from s3d_ros.prompt.frames import Drawn, FrameOrder, draw_frame, frame_key, leas
 from s3d_ros.prompt.numbers import Numbering, Numbers, present
 from s3d_ros.prompt.overview import Overview, around, draw_overview, whole
 from s3d_ros.prompt.situation import in_words, stand_of
-from s3d_ros.prompt.tasks import Task
+from s3d_ros.prompt.tasks import Kind, Task
 from s3d_ros.prompt.text import Said, by_label, for_model, labels_named, objects_of, plain, said
 from s3d_ros.prompt.wording import system_text, wording
 from s3d_ros.types import F64, ErrorCode, Question, Scene, SceneObject, ViewFrame
@@ -87,6 +87,18 @@ class Prompter:
         parts = self._shared_parts(frames, tail)
         return Chat(self.system, (Turn("user", parts),), len(parts))
 
+    def text(
+        self,
+        question: str,
+        objects: Mapping[int, SceneObject],
+        numbering: Numbering,
+        options: Sequence[tuple[str, str]] = (),
+        variant: int = 0,
+    ) -> tuple[Kind, str]:
+        """Return what a question is, and the text that ends its prompt where no place to stand at is told."""
+        asked = understood(Question(question), objects, {}, options, None, self.config.markers)
+        return asked.kind, self._question_text(asked, numbering, objects, "", False, (), "", variant)
+
     def build(
         self,
         question: Question,
@@ -114,7 +126,7 @@ class Prompter:
         objects = {o.id: o for o in present(scene)}
         resolved = self._numbers.of(scene).resolved
         asked = understood(question, objects, resolved, options, task, self.config.markers)
-        told = [said(line, objects, resolved) for line in measured]
+        told = [said(line, objects, resolved) for line in measured] if self.config.measured else []
         named = [*asked.kind.objects, *(i for words in told for i in objects_of(words))]
         spoken = [i for pair in reversed(talk) for words in pair for i in objects_of(words)]
         place = stand_of(question, scene)
@@ -216,6 +228,8 @@ class Prompter:
     def _bev_parts(self, view: Overview, numbering: Numbering) -> tuple[Part, ...]:
         image = self.drawn.get(view.key, lambda: draw_overview(view, numbering, self.config))
         what = "Bird's-eye view of the whole scene" if view.whole else "Bird's-eye view of a part of the scene"
+        if self.config.bev_square_m:
+            what += f", {view.bev.color.shape[1] * view.bev.resolution_m:g} m wide"
         if view.stand is not None:
             mark = "arrow is where I stand and look" if view.stand.heading is not None else "square is where I stand"
             what += f"; the magenta {mark}"

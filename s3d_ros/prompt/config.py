@@ -23,11 +23,32 @@ class PromptConfig:
     bev: bool = plain(True, "the bird's-eye view is shown, too")
     captions: bool = plain(True, "each image is introduced by its number and time")
     marker_px: int = number(13, 9, 100, "height of the digits on images; less where plates would touch")
+    marker_colors: bool = plain(
+        False, "each digit has its own colour, for a model that reads colours better than shapes"
+    )
     bev_px: int = number(896, 128, 4096, "longer side of the bird's-eye view")
+    bev_square_m: float = number(
+        0.0,
+        0,
+        1000,
+        "the bird's-eye view is a square of so many metres, or 1.5, 2.25, ... times that where more is to be "
+        "shown, and its caption says how many; 0: what is known, as large as fits",
+    )
+    bev_beside: bool = plain(
+        False, "a number that would hide its thing on the bird's-eye view stands beside it, with a line to it"
+    )
+    bev_dots_px: int = number(
+        0,
+        0,
+        256,
+        "a dot every so many pixels of the bird's-eye view, coloured by its place (red to the right, green "
+        "down), for a model that can't tell where it looks; 0: none",
+    )
     bev_markers: int = number(60, 1, 400, "objects marked on the bird's-eye view at most")
     bev_whole_m: float = number(
         20.0, 2, 1000, "a larger map with more objects than that is shown only around what a question needs"
     )
+    measured: bool = plain(True, "a model is told what the map measured about what a question names")
     question_tokens: int = number(
         1024, 64, 32768, "kept free for the question and the talk before it, so that all questions share the images"
     )

@@ -90,7 +90,7 @@ def _digest(jpeg: bytes) -> bytes:
 def frame_key(view: ViewFrame, marks: Sequence[Marker], numbering: Numbering, config: PromptConfig) -> str:
     """Return what tells one drawn frame from another: equal keys mean equal pixels."""
     drawn = [(numbering.number_of[m.object_id], m.u, m.v) for m in marks]
-    size = (config.frame_width, config.frame_height, config.marker_px)
+    size = (config.frame_width, config.frame_height, config.marker_px, config.marker_colors)
     digest = hashlib.blake2b(_digest(view.jpeg) + repr((size, drawn)).encode(), digest_size=16)
     return f"view-{view.id}-{digest.hexdigest()}"
 
@@ -105,7 +105,7 @@ def draw_frame(view: ViewFrame, marks: Sequence[Marker], number_of: Mapping[int,
     if fitted != size:
         image = cv2.resize(image, fitted, interpolation=cv2.INTER_AREA)
     marked, digits_px = fitted_marks(marks, number_of, size, config)
-    return draw(image[..., ::-1], marked, number_of, digits_px)
+    return draw(image[..., ::-1], marked, number_of, digits_px, colored=config.marker_colors)
 
 
 def fitted_size(size: tuple[int, int], config: PromptConfig) -> tuple[int, int]:

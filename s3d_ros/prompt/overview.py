@@ -20,6 +20,8 @@ _MARGIN_M = 0.25
 _ROBOT_MARGIN_M = 2.0  # so far outside what is known somebody is still drawn
 _ABOUT_M = 1.5  # shown around what a question is about
 _LARGEST_SCALE = 8.0
+_DOT_PX = 4
+_GROWTH = 1.5  # of ``bev_square_m``, until all fits
 _ARROW = (230, 0, 200)  # a colour that homes lack
 
 
@@ -95,20 +97,38 @@ def draw_overview(view: Overview, numbering: Numbering, config: PromptConfig) ->
     size = tuple(max(1, round(n * scale)) for n in bev.color.shape[1::-1])
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     image = cv2.resize(_closed(bev.color), size, interpolation=smooth)
+    image = dotted(image, config.bev_dots_px) if config.bev_dots_px else image
     digits_px = config.marker_px + 1
     taken, arrow = [], None
     if view.stand is not None:
         arrow = _arrow(view, scale, 1.5 * digits_px)
         u, v = arrow[:, 0], arrow[:, 1]
         taken.append((float(u.min()) - 2, float(v.min()) - 2, float(u.max()) + 2, float(v.max()) + 2))
-    marks = place_on_bev(bev, view.marked, scale, numbering.number_of, digits_px, taken)
+    marks = place_on_bev(bev, view.marked, scale, numbering.number_of, digits_px, taken, config.bev_beside)
     spots = {o.id: tuple((bev.to_pixels(o.box.center)[0] + 0.5) * scale) for o in view.marked}
-    image = draw(image, marks, numbering.number_of, digits_px, spots)
+    image = draw(image, marks, numbering.number_of, digits_px, spots, config.marker_colors)
     if arrow is not None:
         points = np.round(arrow * 16).astype(np.int32)
         cv2.polylines(image, [points], True, (255, 255, 255), 5, cv2.LINE_AA, 4)
         cv2.fillPoly(image, [points], _ARROW, cv2.LINE_AA, 4)
     return np.asarray(image)
+
+
+def dotted(image: U8, every_px: int) -> U8:
+    """Return a copy with a dot of 4x4 px in the upper left of each square of ``every_px``.
+
+    Its colour tells the place of the square's middle, as a share of the picture: red along it, green down, blue none.
+    """
+    out = image.copy()
+    height, width = image.shape[:2]
+    rows, columns = np.arange(0, height - _DOT_PX + 1, every_px), np.arange(0, width - _DOT_PX + 1, every_px)
+    color = np.zeros((len(rows), len(columns), 3), np.uint8)
+    color[..., 0] = np.round(255 * np.minimum((columns + every_px / 2) / width, 1))
+    color[..., 1] = np.round(255 * np.minimum((rows + every_px / 2) / height, 1))[:, None]
+    for a in range(_DOT_PX):
+        for b in range(_DOT_PX):
+            out[a::every_px, b::every_px][: len(rows), : len(columns)] = color
+    return out
 
 
 def _overview(
@@ -121,12 +141,15 @@ def _overview(
     stand: Stand | None,
 ) -> Overview:
     part = crop(bev, box)
+    if config.bev_square_m:
+        part = squared(part, config.bev_square_m)
     marked = _steady(part, marked if config.markers else (), _scale(part, config))
     digest = hashlib.blake2b(np.ascontiguousarray(part.color).tobytes(), digest_size=16)
     boxes = [(numbering.number_of[o.id], o.box.center.tolist(), o.box.size.tolist()) for o in marked]
     there = None if stand is None else (stand.position.tolist(), stand.heading is None or stand.heading.tolist())
     told = (part.color.shape, part.resolution_m, part.origin_xy, part.T_bev_map.tolist(), config.bev_px)
-    digest.update(repr((told, config.marker_px, boxes, there)).encode())
+    drawn = (config.marker_px, config.marker_colors, config.bev_beside, config.bev_dots_px)
+    digest.update(repr((told, drawn, boxes, there)).encode())
     return Overview(f"bev-{digest.hexdigest()}", part, marked, is_whole, stand)
 
 
@@ -137,7 +160,9 @@ def _steady(bev: Bev, things: Sequence[SceneObject], scale: float) -> tuple[Scen
     for thing in sorted(things, key=lambda o: o.id):
         place = np.zeros(3)
         place[:2] = np.round(_plan(bev, thing.box.center[None])[0] / step_m) * step_m
-        box = OrientedBox(place @ bev.T_bev_map[:3, :3], np.round(thing.box.size, 1), np.eye(3))
+        axes = bev.T_bev_map[:3, :3]
+        along = np.abs(thing.box.axes @ axes.T * thing.box.size[:, None]).sum(axis=0)  # as seen on the picture
+        box = OrientedBox(place @ axes, np.round(along, 1), axes)
         out.append(replace(thing, box=box))
     return tuple(out)
 
@@ -155,6 +180,20 @@ def crop(bev: Bev, box: np.ndarray) -> Bev:
     if a < b and c < d:
         color[a - r0 : b - r0, c - c0 : d - c0] = bev.color[a:b, c:d]
     origin = (bev.origin_xy[0] + c0 * bev.resolution_m, bev.origin_xy[1] + d0 * bev.resolution_m)
+    return replace(bev, color=color, origin_xy=origin)
+
+
+def squared(bev: Bev, side_m: float) -> Bev:
+    """Return a BEV in the middle of a black square of ``side_m``, or of the next larger size that holds it."""
+    rows, columns = bev.color.shape[:2]
+    while round(side_m / bev.resolution_m) < max(rows, columns):
+        side_m *= _GROWTH
+    side = round(side_m / bev.resolution_m)
+    above, left = (side - rows) // 2, (side - columns) // 2
+    color = np.zeros((side, side, 3), np.uint8)
+    color[above : above + rows, left : left + columns] = bev.color
+    below = side - rows - above
+    origin = (bev.origin_xy[0] - left * bev.resolution_m, bev.origin_xy[1] - below * bev.resolution_m)
     return replace(bev, color=color, origin_xy=origin)
 
 

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+SHIPPED = Path(__file__).resolve().parent.parent / "models"  # of models that come with the package, a directory each
 
 
 class ModelError(RuntimeError):
     """Why a model can't be used; the message says what is wrong and how to mend it."""
+
+
+def local_directory(name: str) -> Path | None:
+    """Return where a model is on this machine by its name alone: a directory, or one that is shipped ("small")."""
+    if not name:
+        return None
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    shipped = SHIPPED / name
+    return shipped if name.isidentifier() and (shipped / "config.json").is_file() else None
 
 
 def _number(default: Any, low: float, high: float, doc: str) -> Any:

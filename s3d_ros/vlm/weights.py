@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from s3d_ros.vlm.config import ModelError
+from s3d_ros.vlm.config import ModelError, local_directory
 
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
@@ -20,9 +20,10 @@ def find_model(name: str, local_only: bool) -> Path:
     """Return the model's directory, from the hub if it has to be. Raises ModelError."""
     if not name:
         raise ModelError("no model is named: set `model` to a directory or to a name on the Hugging Face hub")
+    found = local_directory(name)
+    if found is not None:
+        return found
     path = Path(name).expanduser()
-    if path.is_dir():
-        return path
     if path.is_file() or name.startswith(("/", ".", "~")) or name.count("/") != 1:
         raise ModelError(f"no such directory: {name}. A model is a directory, or a name on the hub as Qwen/Qwen2-VL-7B")
     return _from_hub(name, local_only)

@@ -1,42 +1,49 @@
 """The small model: FastVLM's config class around a ResNet tower and a Qwen3 decoder, all of Transformers' own.
 
-Convolutions read the digits, and give positions by their zero padding; pictures of any size go in as they are, 16x16
-pixels a token. See docs/small_model.md for why.
+Convolutions read the digits, and give positions by their zero padding: for one size of pictures, so all are scaled to
+it; 16x16 pixels a token. See docs/small_model.md for why.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from s3d_ros.offline.questions_wordings import ROUTE_STEPS, WORDINGS
+from s3d_ros.offline.questions_wordings import ROUTE_STEPS, SYNONYMS, WORDINGS, plural
 from s3d_ros.offline.questions_wordings_camera import CAMERA
 from s3d_ros.offline.questions_wordings_places import CAPTIONS, GROUNDING, SITUATED, SITUATIONS
 from s3d_ros.offline.simulate.shapes import CATEGORIES
 from s3d_ros.prompt import wording
+from s3d_ros.prompt.config import PromptConfig
+from s3d_ros.train.small.sprites import LABELS
+from s3d_ros.train.small.wordings import ASKED
 
 CELL_PX = 16  # a token stands for so many pixels along and down
 PIXEL_MEAN, PIXEL_STD = 0.5, 0.25  # of values 0..1
-# An object's number has a token for each place, so that "1" in <OBJ100> and in <OBJ010> are learnt apart
-HUNDREDS = tuple(f"<OBJ{d}" for d in range(10))
-TENS = tuple("0123456789")
-UNITS = tuple(f"{d}>" for d in range(10))
-PLACES = (HUNDREDS, TENS, UNITS)
+# What it is shown, and how it is asked: goes with its weights as prompt.json
+PROMPT = PromptConfig(
+    wording=wording.FINE_TUNED, frames=0, marker_px=9, marker_colors=True, bev_px=320, bev_square_m=8.0,
+    bev_beside=True, bev_dots_px=16, bev_markers=24, measured=False,
+)  # fmt: skip
+# An object is one token, so that whoever names it needs nothing else to look for it
+NUMBERS = tuple(f"<OBJ{n:03d}>" for n in range(1000))
+_BLANK = "\u0120"  # as byte-level tokenizers write it
 _STOP, _PAD, _IMAGE = "<|im_end|>", "<|endoftext|>", "<image>"
-_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-    "{% if message['content'] is string %}{{ message['content'] }}"
+# Short, for each token costs: what the user says ends with the stop token, and so does each answer
+TEMPLATE = (
+    "{% for message in messages %}{% if message['content'] is string %}{{ message['content'] }}"
     "{% else %}{% for item in message['content'] %}{% if item['type'] == 'image' %}<image>{% elif 'text' in item %}"
-    "{{ item['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{{ item['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>{% endfor %}"
 )
 
 
@@ -49,13 +56,13 @@ class ModelShape:
     """Sizes of the small model. tower: resnet or segformer, in three stages of strides 4, 8 and 16 px."""
 
     tower: str = "resnet"
-    tower_widths: tuple[int, int, int] = (64, 128, 256)
-    tower_depths: tuple[int, int, int] = (2, 2, 3)
-    hidden: int = 320
-    layers: int = 8
-    heads: int = 5
-    mlp: int = 896
-    vocabulary: int = 2048
+    tower_widths: tuple[int, int, int] = (32, 64, 160)
+    tower_depths: tuple[int, int, int] = (2, 2, 6)
+    hidden: int = 192
+    layers: int = 5
+    heads: int = 3
+    mlp: int = 384
+    vocabulary: int = 5120
     context_tokens: int = 16_384
 
     def __post_init__(self) -> None:
@@ -81,6 +88,7 @@ def make_model(shape: ModelShape, tokenizer: PreTrainedTokenizerFast, seed: int 
         num_key_value_heads=shape.heads,
         head_dim=shape.hidden // shape.heads,
         max_position_embeddings=shape.context_tokens,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e7},  # what is far away can still be found by content
         tie_word_embeddings=True,
     )
     config = transformers.FastVlmConfig(
@@ -91,6 +99,7 @@ def make_model(shape: ModelShape, tokenizer: PreTrainedTokenizerFast, seed: int 
     )
     model = transformers.FastVlmForConditionalGeneration(config)
     _keep_scale(model.model.multi_modal_projector)
+    _look_up(model.model.language_model, tokenizer, codes(shape.hidden))
     if shape.tower == "segformer":
         _keep_scale(model.model.vision_tower)
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(_STOP)
@@ -126,6 +135,73 @@ def _resnet(shape: ModelShape) -> Any:
 _TOWERS = {"segformer": _segformer, "resnet": _resnet}
 
 
+@dataclass(frozen=True)
+class Codes:
+    """The vectors that words and pictures' cells share. digits: (3, 10, d) hundreds, tens, units; labels: (L, d)."""
+
+    digits: torch.Tensor
+    labels: torch.Tensor
+
+
+def codes(hidden: int) -> Codes:
+    """Return the vectors of a width; always the same."""
+    rng = np.random.default_rng(20)
+    digits, labels = (rng.normal(0, hidden**-0.5, (*n, hidden)) for n in ((3, 10), (len(LABELS),)))
+    return Codes(torch.from_numpy(digits).float(), torch.from_numpy(labels).float())
+
+
+def number_ids(tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
+    """Return the tokens (2, 1000) of objects' numbers, without a blank before them and with one."""
+    known = tokenizer.get_vocab()
+    return torch.tensor([[known[f"{blank}{n}"] for n in NUMBERS] for blank in ("", _BLANK)])
+
+
+@torch.no_grad()
+def _look_up(decoder: Any, tokenizer: PreTrainedTokenizerFast, shared: Codes) -> None:
+    """Let the first layer begin as a look-up: a word finds the cells that hold its vector, and takes what they hold.
+
+    Pictures hold vectors turned by half their length: a word does not find itself. In the second layer words that name
+    things look at each other, and in the fourth the end of a question looks at them.
+    """
+    width = shared.digits.shape[-1]
+    words = decoder.embed_tokens.weight
+    generator = torch.Generator().manual_seed(22)
+    named, end = (torch.randn(width, generator=generator) * width**-0.5 for _ in range(2))
+    words[tokenizer.convert_tokens_to_ids(_STOP)] = end
+    n = torch.arange(1000)
+    told = shared.digits[0, n // 100] + shared.digits[1, n // 10 % 10] + shared.digits[2, n % 10]
+    words[number_ids(tokenizer)] = told + named
+    known = tokenizer.get_vocab()
+    for code, label in zip(shared.labels, LABELS, strict=True):
+        for form in {label.split()[-1], plural(label).split()[-1]}:
+            for word in (form, f"{_BLANK}{form}"):
+                if word in known:
+                    words[known[word]] = code + named
+    at = decoder.layers[0].self_attn
+    torch.nn.init.orthogonal_(at.q_proj.weight)
+    at.k_proj.weight.copy_(at.q_proj.weight.roll(width // 2, dims=1))
+    torch.nn.init.orthogonal_(at.v_proj.weight)
+    at.o_proj.weight.copy_(at.v_proj.weight.T.roll(-(width // 2), dims=0) * 0.1)
+    at.q_norm.weight.fill_(1.4)
+    at.k_norm.weight.fill_(1.4)
+    if len(decoder.layers) > 3:
+        head = torch.randn(at.head_dim, generator=generator)
+        slow = torch.arange(at.head_dim) % (at.head_dim // 2) >= at.head_dim // 5  # these hardly turn over a question
+        meet = (head * slow / (head * slow).norm()).repeat(width // at.head_dim)
+        _meet(decoder.layers[1].self_attn, meet, named, named, width // 4)  # turned, so that it is told from one's own
+        _meet(decoder.layers[3].self_attn, meet, end, named, 0)
+
+
+@torch.no_grad()
+def _meet(attention: Any, meet: torch.Tensor, who: torch.Tensor, whom: torch.Tensor, turned: int) -> None:
+    """Let tokens that hold ``who`` look at those that hold ``whom``, and take over what these hold."""
+    for part, held in ((attention.q_proj, who), (attention.k_proj, whom)):
+        torch.nn.init.orthogonal_(part.weight, gain=0.3)
+        part.weight.add_(torch.outer(meet, held))
+    torch.nn.init.orthogonal_(attention.v_proj.weight)
+    attention.o_proj.weight.copy_(attention.v_proj.weight.T.roll(turned, dims=0) * 0.1)
+
+
 @torch.no_grad()
 def _keep_scale(part: torch.nn.Module) -> None:
     """Let each layer keep its input's scale: with Transformers' 0.02 depthwise convolutions start as good as shut."""
@@ -135,21 +211,42 @@ def _keep_scale(part: torch.nn.Module) -> None:
 
 
 def make_tokenizer(vocabulary: int, texts: Iterable[str] | None = None) -> PreTrainedTokenizerFast:
-    """Return a byte-level BPE tokenizer of at most so many tokens, trained on texts, or on the project's wordings."""
+    """Return a byte-level BPE tokenizer of at most so many tokens, trained on texts, or on the project's wordings.
+
+    The parts of an object's number, and the sentences that end each prompt, are tokens of the vocabulary itself: the
+    engine knows no added tokens in what people typed.
+    """
+    fixed = (wording.SHORT, wording.LETTER, *(wording.system_text(s) for s in wording.WORDINGS))
+    fixed += tuple(wording.system_text(s, frames=False) for s in wording.WORDINGS)
+    whole = [*dict.fromkeys([*(f" {t}" for t in fixed), *fixed])]
+    split = "|".join(
+        [*(re.escape(t) for t in sorted(whole, key=len, reverse=True)), " ?<OBJ[0-9]{3}>", "[0-9]", r"\n+",
+         " ?[A-Za-z]+", r" ?[^\sA-Za-z0-9]", r"\s+"]
+    )  # fmt: skip
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Split(Regex(split), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     core.decoder = decoders.ByteLevel()
-    special = ["<|im_start|>", _STOP, _PAD, _IMAGE]
+    special = [_STOP, _PAD, _IMAGE]
+    own = [*NUMBERS, *(f"{_BLANK}{n}" for n in NUMBERS)]
+    own += [t.replace(" ", _BLANK).replace("\n", "\u010a") for t in whole]
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary - len(special) - 20, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        vocab_size=vocabulary - len(special) - len(own), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )  # fmt: skip
     core.train_from_iterator(sorted(set(_project_texts() if texts is None else texts)), trainer)
+    learnt = json.loads(core.to_str())["model"]
+    words = {**learnt["vocab"]}
+    for word in own:
+        words.setdefault(word, len(words))
+    merges = [tuple(m) for m in learnt["merges"]]
+    core.model = models.BPE(vocab=words, merges=merges, ignore_merges=True)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token=_STOP, pad_token=_PAD)
     tokenizer.add_special_tokens({"additional_special_tokens": special})
-    tokenizer.add_tokens([*HUNDREDS, *UNITS])
     return tokenizer
 
 
@@ -159,7 +256,10 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerFast, directory: Path) 
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     values = {"do_normalize": True, "image_mean": [PIXEL_MEAN] * 3, "image_std": [PIXEL_STD] * 3}
-    transformers.GLPNImageProcessorPil(size_divisor=CELL_PX, **values).save_pretrained(directory)
+    square = {"height": PROMPT.bev_px, "width": PROMPT.bev_px}
+    transformers.LlavaImageProcessorPil(
+        do_pad=True, do_center_crop=False, size=square, crop_size=square, **values
+    ).save_pretrained(directory)
     settings = {
         "processor_class": "LlavaProcessor",
         "patch_size": CELL_PX,
@@ -167,7 +267,8 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerFast, directory: Path) 
         "image_token": _IMAGE,
     }
     (directory / "processor_config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
-    (directory / "chat_template.jinja").write_text(_TEMPLATE, encoding="utf-8")
+    (directory / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
+    (directory / "prompt.json").write_text(json.dumps(asdict(PROMPT), indent=1), encoding="utf-8")
 
 
 def _project_texts() -> list[str]:
@@ -176,14 +277,18 @@ def _project_texts() -> list[str]:
     ]
     told = [t for style in wording.WORDINGS.values() for texts in style.values() for t in texts]
     places = [t for texts in SITUATIONS.values() for t in texts]
-    names = [*CATEGORIES, *(f"the {c}" for c in CATEGORIES), *(f" {c}" for c in CATEGORIES)]
+    every = [*CATEGORIES, *(plural(c) for c in CATEGORIES), *(s for many in SYNONYMS.values() for s in many)]
+    names = [*every, *(f"the {c}" for c in every)]
     return [
         *asked,
+        *(w.text for kind in ASKED.values() for w in kind),
         *told,
         *places,
         *names,
         *(wording.system_text(style) for style in wording.WORDINGS),
         wording.SHORT,
         wording.LETTER,
+        *(f"Bird's-eye view of {what}, 8 m wide:" for what in ("the whole scene", "a part of the scene")),
+        "; the magenta arrow is where I stand and look square is where I stand:",
         *map(str, ROUTE_STEPS),
     ]

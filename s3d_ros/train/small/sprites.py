@@ -16,17 +16,22 @@ from s3d_ros.types import F32, OrientedBox
 CELL_M = 0.02
 # Usual width, depth and height in metres of what is told from above. The order gives the categories' numbers.
 SIZES_M: dict[str, tuple[float, float, float]] = {
-    "chair": (0.5, 0.52, 0.9), "stool": (0.38, 0.38, 0.5), "table": (1.4, 0.85, 0.74), "desk": (1.3, 0.65, 0.74),
-    "sofa": (1.9, 0.9, 0.85), "bed": (1.5, 2.0, 0.6), "bookshelf": (0.9, 0.32, 1.9), "cabinet": (0.9, 0.45, 0.9),
+    "chair": (0.5, 0.52, 0.9), "stool": (0.38, 0.38, 0.5), "table": (1.4, 0.8, 0.74), "sofa": (1.8, 0.9, 0.85),
+    "bed": (1.3, 2.0, 0.6), "bookshelf": (0.9, 0.34, 1.9), "shelf": (0.8, 0.3, 1.2), "cabinet": (0.9, 0.45, 0.9),
     "wardrobe": (1.4, 0.6, 2.0), "nightstand": (0.45, 0.4, 0.5), "shoe rack": (0.8, 0.3, 0.6),
-    "bathtub": (1.7, 0.75, 0.6),
-    "sink": (0.6, 0.45, 0.3), "toilet": (0.4, 0.68, 0.75), "refrigerator": (0.65, 0.68, 1.8),
-    "washer": (0.6, 0.6, 0.85),
-    "stove": (0.6, 0.6, 0.9), "microwave": (0.5, 0.38, 0.3), "tv": (1.1, 0.15, 0.65), "monitor": (0.56, 0.2, 0.42),
-    "laptop": (0.34, 0.28, 0.24), "printer": (0.45, 0.4, 0.28), "keyboard": (0.44, 0.15, 0.04),
-    "table lamp": (0.3, 0.3, 0.5),
-    "plant": (0.5, 0.5, 0.9), "trash can": (0.3, 0.3, 0.4), "basket": (0.45, 0.35, 0.3), "suitcase": (0.45, 0.28, 0.65),
-    "pillow": (0.55, 0.38, 0.15), "shoes": (0.28, 0.3, 0.12),
+    "bathtub": (1.7, 0.75, 0.6), "sink": (0.6, 0.45, 0.3), "toilet": (0.4, 0.68, 0.75), "fireplace": (1.3, 0.4, 1.1),
+    "heater": (1.0, 0.14, 0.6), "door": (0.9, 0.1, 2.0), "whiteboard": (1.6, 0.08, 1.0),
+    "ceiling light": (0.8, 0.3, 0.1), "refrigerator": (0.65, 0.68, 1.7), "washer": (0.6, 0.6, 0.85),
+    "dishwasher": (0.6, 0.6, 0.85), "stove": (0.6, 0.6, 0.9), "microwave": (0.5, 0.38, 0.3),
+    "exhaust fan": (0.6, 0.5, 0.4), "tv": (1.1, 0.15, 0.65), "monitor": (0.56, 0.2, 0.45), "laptop": (0.34, 0.28, 0.24),
+    "computer tower": (0.2, 0.45, 0.42), "printer": (0.45, 0.4, 0.28), "keyboard": (0.44, 0.16, 0.04),
+    "computer mouse": (0.08, 0.12, 0.05), "telephone": (0.22, 0.2, 0.1), "power strip": (0.35, 0.07, 0.05),
+    "headphones": (0.2, 0.2, 0.09), "table lamp": (0.28, 0.28, 0.5), "clock": (0.32, 0.06, 0.32),
+    "plant": (0.42, 0.42, 0.8), "trash can": (0.32, 0.32, 0.42), "bucket": (0.3, 0.3, 0.3), "basket": (0.42, 0.32, 0.3),
+    "crate": (0.45, 0.35, 0.3), "suitcase": (0.48, 0.28, 0.65), "paper bag": (0.32, 0.2, 0.4), "cup": (0.1, 0.1, 0.11),
+    "bowl": (0.2, 0.2, 0.09), "pan": (0.3, 0.42, 0.1), "kettle": (0.22, 0.18, 0.24), "cutting board": (0.4, 0.28, 0.03),
+    "pillow": (0.55, 0.38, 0.15), "cushion": (0.45, 0.42, 0.16), "blanket": (0.9, 0.7, 0.12),
+    "shoes": (0.28, 0.3, 0.12), "coat hanger": (0.45, 0.12, 0.4),
 }  # fmt: skip
 LABELS = tuple(SIZES_M)
 
@@ -39,11 +44,19 @@ class Sprite:
     size_m: tuple[float, float, float]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
+def sprite_size(label: str, variant: int) -> tuple[float, float, float]:
+    """Return width, depth and height in metres of one look of a category."""
+    rng = np.random.default_rng([LABELS.index(label), variant])
+    w, d, h = np.array(SIZES_M[label]) * rng.uniform(0.8, 1.25, 3)
+    return float(w), float(d), float(h)
+
+
+@lru_cache(maxsize=8192)
 def sprite(label: str, variant: int) -> Sprite:
     """Return one look of a category; equal arguments give equal pixels."""
-    rng = np.random.default_rng([LABELS.index(label), variant])
-    size = np.array(SIZES_M[label]) * rng.uniform(0.8, 1.25, 3)
+    rng = np.random.default_rng([LABELS.index(label), variant, 1])
+    size = np.array(sprite_size(label, variant))
     mesh = furnish(label, OrientedBox(np.zeros(3), size, np.eye(3)), np.array([0.0, -1.0, 0.0]), rng)
     w, d, h = (float(s) for s in size)
     return Sprite(from_above(mesh, w, d), (w, d, h))

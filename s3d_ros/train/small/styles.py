@@ -27,22 +27,28 @@ SHAPES = ("box", "round", "none")
 
 @dataclass(frozen=True)
 class Style:
-    """font: PROJECT, hershey-N or a file of Matplotlib's. Colours are RGB. rim_px: width of the plate's edge."""
+    """font: PROJECT, hershey-N or a file of Matplotlib's. Colours are RGB. rim_px: width of the plate's edge.
+
+    colored: each digit has its own colour, as the project draws them where asked to.
+    """
 
     font: str = PROJECT
-    digits_px: int = 14
+    digits_px: int = 10
     plate: Color = (20, 20, 20)
     rim: Color = (255, 255, 255)
     ink: Color = (255, 255, 255)
     shape: str = "box"
     rim_px: int = 1
+    colored: bool = False
 
 
-def random_style(rng: np.random.Generator, held_out: bool = False, project_share: float = 0.35) -> Style:
+def random_style(rng: np.random.Generator, held_out: bool = False, project_share: float = 0.65) -> Style:
     """Return a style; held_out: one of fonts and colours (dark blue on yellow, and like it) that training has not."""
-    digits_px = int(rng.integers(11, 20))
+    digits_px = int(rng.integers(10, 16))
     if not held_out and rng.random() < project_share:
-        return Style(digits_px=int(rng.integers(10, 17)))
+        return Style(
+            digits_px=10 if rng.random() < 0.7 else int(rng.integers(10, 14)), colored=bool(rng.random() < 0.85)
+        )
     font = str(rng.choice(HELD_OUT_FONTS if held_out else FONTS))
     if held_out:
         plate, ink = (230, 205, 60), (10, 20, 90)
@@ -62,7 +68,7 @@ def draw_marks(
 ) -> U8:
     """Return a copy of an image with marks drawn; arguments as of ``markers.draw``."""
     if style.font == PROJECT:
-        return draw(image, marks, numbers, style.digits_px, anchors)
+        return draw(image, marks, numbers, style.digits_px, anchors, style.colored)
     out = np.ascontiguousarray(image.copy())
     for m in marks:
         at = anchors.get(m.object_id)
