@@ -251,7 +251,7 @@ def _without_geometry(directory: Path, tmp_path: Path) -> Path:
 
 
 def test_fastvlm_of_the_small_model_is_tuned_and_asked(root: Path, tmp_path: Path) -> None:
-    tokenizer = make_tokenizer(600)
+    tokenizer = make_tokenizer(2400)
     shape = ModelShape(tower_widths=(32, 32, 64), tower_depths=(1, 1, 1), hidden=64, layers=2, heads=2, mlp=128)
     save_model(make_model(shape, tokenizer), tokenizer, tmp_path / "fast")
     last = train(config(root, tmp_path / "out", model=str(tmp_path / "fast")))

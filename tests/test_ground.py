@@ -140,7 +140,7 @@ def test_it_learns_whom_is_meant() -> None:
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "fast_vlm"])
 def test_the_token_is_a_word_that_no_text_is(family: str, tmp_path: Path) -> None:
     if family == "fast_vlm":
-        tokenizer = make_tokenizer(700)
+        tokenizer = make_tokenizer(2400)
         shape = ModelShape(tower_widths=(32, 32, 32), tower_depths=(1, 1, 1), hidden=32, layers=1, heads=2, mlp=32)
         save_model(make_model(shape, tokenizer), tokenizer, tmp_path)
     else:

@@ -113,7 +113,7 @@ def test_tokens_lie_where_their_grid_says(family: str, tmp_path: Path) -> None:
     """What changes in a cell of the picture changes the feature of that cell most."""
     if family == "fast_vlm":
         shape = ModelShape(tower_widths=(32, 32, 32), tower_depths=(1, 1, 1), hidden=32, layers=1, heads=2, mlp=32)
-        tokenizer = make_tokenizer(700)
+        tokenizer = make_tokenizer(2400)
         save_model(make_model(shape, tokenizer), tokenizer, tmp_path)
     else:
         make_tiny(family, tmp_path)

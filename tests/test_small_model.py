@@ -71,6 +71,11 @@ def test_an_object_is_one_token_for_the_engine_too_and_is_written_back() -> None
     assert len(tokenizer) <= TINY.vocabulary
 
 
+def test_a_vocabulary_without_room_for_the_alphabet_is_refused() -> None:
+    with pytest.raises(SmallModelError, match=r"a vocabulary of 700 has no room .* at least 2[0-9]{3}"):
+        make_tokenizer(700)
+
+
 def test_an_unknown_tower_is_refused_by_name() -> None:
     with pytest.raises(SmallModelError, match="tower = 'vit' is none of segformer, resnet"):
         ModelShape(tower="vit")

@@ -188,9 +188,9 @@ def test_reconstruction_is_learnt(root: Path, tmp_path: Path) -> None:
 
 
 def test_the_small_model_learns_likewise(root: Path, tmp_path: Path) -> None:
-    tokenizer = make_tokenizer(700)
+    tokenizer = make_tokenizer(2400)
     shape = ModelShape(
-        tower_widths=(32, 32, 64), tower_depths=(1, 1, 1), hidden=64, layers=2, heads=2, mlp=128, vocabulary=700
+        tower_widths=(32, 32, 64), tower_depths=(1, 1, 1), hidden=64, layers=2, heads=2, mlp=128, vocabulary=2400
     )
     save_model(make_model(shape, tokenizer), tokenizer, tmp_path / "fast")
     more = {"model": {"name": str(tmp_path / "fast")}, "optimizer": {"steps": 2, "batch_size": 1}}

@@ -234,10 +234,12 @@ def make_tokenizer(vocabulary: int, texts: Iterable[str] | None = None) -> PreTr
     special = [_STOP, _PAD, _IMAGE]
     own = [*NUMBERS, *(f"{_BLANK}{n}" for n in NUMBERS)]
     own += [t.replace(" ", _BLANK).replace("\n", "\u010a") for t in whole]
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary - len(special) - len(own), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )  # fmt: skip
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    learnt = vocabulary - len(special) - len(own)
+    if learnt < len(alphabet):
+        least = vocabulary - learnt + len(alphabet)
+        raise SmallModelError(f"a vocabulary of {vocabulary} has no room for what it always holds: at least {least}")
+    trainer = trainers.BpeTrainer(vocab_size=learnt, initial_alphabet=alphabet, show_progress=False)
     core.train_from_iterator(sorted(set(_project_texts() if texts is None else texts)), trainer)
     learnt = json.loads(core.to_str())["model"]
     words = {**learnt["vocab"]}
@@ -258,7 +260,7 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerFast, directory: Path) 
     values = {"do_normalize": True, "image_mean": [PIXEL_MEAN] * 3, "image_std": [PIXEL_STD] * 3}
     square = {"height": PROMPT.bev_px, "width": PROMPT.bev_px}
     transformers.LlavaImageProcessorPil(
-        do_pad=True, do_center_crop=False, size=square, crop_size=square, **values
+        do_pad=False, do_center_crop=False, size=square, crop_size=square, **values
     ).save_pretrained(directory)
     settings = {
         "processor_class": "LlavaProcessor",
