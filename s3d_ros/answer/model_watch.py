@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from s3d_ros.keys import number
 
 
 def _seconds(default: float, doc: str) -> Any:
-    return field(default=default, metadata={"range": (0.05, 86400), "doc": doc})
+    return number(default, 0.05, 86400, doc)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ where it is; in stage 3 this goes on beside the questions, many to a picture in 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from s3d_ros.prompt.replies import read_value
 from s3d_ros.train.small.decoding import read_prefix, read_questions
+from s3d_ros.train.small.going_on import check_settings, write_state
 from s3d_ros.train.small.ideal import Ideal
 from s3d_ros.train.small.model import (
     PIXEL_MEAN,
@@ -412,10 +412,8 @@ class _Run:
             "step": self.step,
             "seconds": self.seconds,
             "questions": self.questions,
-            "settings": json.dumps(self._told),
         }
-        torch.save(state, self.out / f"{_STATE}.part")
-        os.replace(self.out / f"{_STATE}.part", self.out / _STATE)
+        write_state(self.out / _STATE, state, self._told)
 
     def _begin(self, folder: Path) -> None:
         """Take the decoder from a run with ideal tokens."""
@@ -440,10 +438,7 @@ class _Run:
             raise SmallModelError(f"{file} is of another shape: it has {unknown[0]}, which this model lacks")
 
     def _restore(self, state: dict[str, Any]) -> None:
-        told, now = json.loads(state["settings"]), json.loads(json.dumps(self._told))
-        other = [f"{k} is {told.get(k)}, not {now[k]}" for k in now if told.get(k) != now[k]]
-        if other:
-            raise SmallModelError(f"{self.out} holds a run of other settings: {'; '.join(other)}; take another folder")
+        check_settings(self.out, state, self._told)
         self.pupil.load_state_dict(state["pupil"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds, self.questions = int(state["step"]), float(state["seconds"]), int(state["questions"])

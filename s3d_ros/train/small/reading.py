@@ -7,7 +7,6 @@ the plate's number (hundreds, tens, units), which thing it marks, where that is 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,12 +19,12 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
+from s3d_ros.train.small.going_on import check_settings, write_state
 from s3d_ros.train.small.model import (
     CELL_PX,
     PIXEL_MEAN,
     PIXEL_STD,
     ModelShape,
-    SmallModelError,
     make_model,
     make_tokenizer,
     save_model,
@@ -296,16 +295,11 @@ class _Run:
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
-            "settings": json.dumps(self._told),
         }
-        torch.save(state, self.out / f"{_STATE}.part")
-        os.replace(self.out / f"{_STATE}.part", self.out / _STATE)
+        write_state(self.out / _STATE, state, self._told)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        told, now = json.loads(state["settings"]), json.loads(json.dumps(self._told))
-        other = [f"{k} is {told.get(k)}, not {now[k]}" for k in now if told.get(k) != now[k]]
-        if other:
-            raise SmallModelError(f"{self.out} holds a run of other settings: {'; '.join(other)}; take another folder")
+        check_settings(self.out, state, self._told)
         self.model.load_state_dict(state["model"])
         self.head.load_state_dict(state["head"])
         self.optimiser.load_state_dict(state["optimiser"])
