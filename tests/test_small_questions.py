@@ -15,14 +15,15 @@ from s3d_ros.chat import Chat, ChatImage, Turn
 from s3d_ros.cli import app
 from s3d_ros.offline.truth import TrueObject, Truth
 from s3d_ros.prompt.tasks import Task
-from s3d_ros.train.small.answering import AnsweringSettings, Pupil, Teacher, score, train_answering
+from s3d_ros.train.small.answering import AnsweringSettings, train_answering
 from s3d_ros.train.small.decoding import read_prefix, read_questions
-from s3d_ros.train.small.ideal import Ideal
-from s3d_ros.train.small.model import ModelShape, SmallModelError, make_model, make_tokenizer
-from s3d_ros.train.small.pictures import PictureSettings, picture
+from s3d_ros.train.small.lessons import Teacher
+from s3d_ros.train.small.model import ModelShape, SmallModelError, make_model, make_tokenizer, seen_digits
+from s3d_ros.train.small.pictures import Picture, PictureSettings, picture
 from s3d_ros.train.small.prompting import Prompts, padded
+from s3d_ros.train.small.pupil import Pupil, score
 from s3d_ros.train.small.questions import HELD_OUT, KINDS, TRAINED, AskedThing, Asker, gaps_m
-from s3d_ros.train.small.reading import ReadingSettings, train_reading
+from s3d_ros.train.small.reading import ReadingSettings, digits_of, train_reading
 from s3d_ros.train.small.scoring import guessed, is_right, mapped, questions
 from s3d_ros.train.small.sprites import LABELS
 from s3d_ros.types import Answer, ErrorCode, OrientedBox, SceneObject
@@ -113,6 +114,19 @@ def test_held_out_wordings_are_never_trained_on() -> None:
             assert unseen and not trained & unseen, kind
 
 
+def test_what_is_measured_on_the_way_to_an_answer() -> None:
+    by_id = {o.id: o.box.center for o in ROOM}
+    for q in drawn("map_side", 60, by_category=0.0):
+        a, b = (by_id[int(t[0])] for t in q.text.split("object ")[1:])
+        assert q.gauge[:2] == pytest.approx((a - b)[:2] / 4) and (q.answer == "left") == (q.gauge[0] < 0)
+    for q in drawn("distance", 60):
+        assert q.gauge[2] == pytest.approx(q.value / 4) and np.isnan(q.gauge[3:]).all()
+    for q in drawn("left_right", 60):
+        answer = dict(q.options).get(q.answer, q.answer)
+        assert np.hypot(*q.gauge[3:]) == pytest.approx(1.0) and (answer == "left") == (q.gauge[4] < 0)  # clockwise
+    assert np.isnan(AskedThing("count", "").gauge).all()
+
+
 def test_replies_are_what_the_answerer_reads() -> None:
     q = AskedThing("nearest", "", objects=(12,))
     assert q.reply(Task.GROUND_ONE) == "<OBJ012>." and q.reply(Task.QUESTION) == "<OBJ012>"
@@ -128,9 +142,16 @@ def test_tokens_are_those_of_the_engine(prompts: Prompts) -> None:
         said = prompts.tokenizer.decode(asked.ids[: asked.answer - 1])  # but for the stop token
         caption = f"Bird's-eye view of the whole scene, {p.side_m:g} m wide:"
         image = ChatImage("x", np.zeros((128, 128, 3), np.uint8))
-        chat = Chat(prompts._prompter.system, (Turn("user", (caption, image, said)),))
-        assert prompts.prefix(p.side_m) + asked.ids[: asked.answer] == prompts.maker.make(chat).ids.tolist()
+        listed = (
+            "".join(f"{', ' if k else 'Marked: '}<OBJ{o.id:03d}> {o.label}" for k, o in enumerate(p.things)) + ".\n"
+        )
+        chat = Chat(prompts._prompter.system, (Turn("user", (caption, image, listed, said)),))
+        before = prompts.prefix(p.side_m) + prompts.legend(p)
+        assert before + asked.ids[: asked.answer] == prompts.maker.make(chat).ids.tolist()
         for at, k in asked.points:
+            if at == asked.answer - 1:  # the end of the question tells where its answer is
+                assert p.things[k].id in question.objects
+                continue
             token = prompts.tokenizer.decode([asked.ids[at]]).strip()
             assert token in (f"<OBJ{p.things[k].id:03d}>", p.things[k].label.split()[-1])
         checked += 1
@@ -151,14 +172,11 @@ def test_many_questions_at_once_are_as_each_alone() -> None:
             )
 
 
-def test_ideal_tokens_hold_what_the_picture_shows() -> None:
-    ideal = Ideal(192)
-    p = picture(PictureSettings(), 0, 5)
-    marked = torch.from_numpy(p.number > 0).flatten()
-    hundreds, tens, units, label = (c[marked].argmax(dim=-1).numpy() for c in ideal.classes(ideal.tokens(p)))
-    np.testing.assert_array_equal(hundreds * 100 + tens * 10 + units, p.number[p.number > 0])
-    assert (label == p.label[p.number > 0]).mean() > 0.9
-    assert not torch.equal(ideal.tokens(p, np.random.default_rng(0)), ideal.tokens(p))
+def perfect(p: Picture, hidden: int) -> torch.Tensor:
+    """Tokens (n, d) that hold the digits of plates and nothing else."""
+    number = torch.from_numpy(p.number).flatten().long()
+    told = sum(words[digits_of(number)[:, k]] for k, words in enumerate(seen_digits(hidden)))
+    return torch.where(number[:, None] > 0, told, torch.zeros(()))
 
 
 def test_an_untrained_decoder_already_looks_a_number_up() -> None:
@@ -167,12 +185,11 @@ def test_an_untrained_decoder_already_looks_a_number_up() -> None:
 
     shape = ModelShape()
     tokenizer = make_tokenizer(shape.vocabulary)
-    settings = AnsweringSettings(ideal=True, bf16=False)
     prompts = Prompts(tokenizer)
-    pupil = Pupil(make_model(shape, tokenizer), tokenizer, prompts, settings)
-    lesson = Teacher(prompts, settings).lesson(5, 1)
+    pupil = Pupil(make_model(shape, tokenizer), tokenizer, prompts, bf16=False)
+    lesson = Teacher(prompts, PictureSettings(), 4, drawn=False).lesson(5, 1)
     with torch.no_grad():
-        kept, start = pupil.read(lesson.picture, pupil.seen([lesson])[0])
+        kept, start = pupil.read(lesson.picture, perfect(lesson.picture, shape.hidden))
         layer = pupil.decoder.layers[0]
         found = []
         numbers = [(ids, k) for ids, k in lesson.names if len(ids) == 1 and "OBJ" in tokenizer.decode(ids)]
@@ -183,7 +200,7 @@ def test_an_untrained_decoder_already_looks_a_number_up() -> None:
             share = (q[0] @ kept[0][0][0].transpose(1, 2) / 8).softmax(dim=-1)[:, 0]  # (heads, prefix)
             here = torch.zeros(share.shape[1], dtype=torch.bool)
             image = torch.tensor(prompts.prefix(lesson.picture.side_m)) == prompts.image_id
-            here[image] = torch.from_numpy(lesson.picture.number == lesson.picture.things[k].id).flatten()
+            here[: len(image)][image] = torch.from_numpy(lesson.picture.number == lesson.picture.things[k].id).flatten()
             found.append(float(share[:, here].sum(dim=1).max()))
     assert len(found) > 3 and np.mean(found) > 0.25  # of some 400 cells, one or two
 
@@ -191,7 +208,7 @@ def test_an_untrained_decoder_already_looks_a_number_up() -> None:
 def test_a_run_goes_on_exactly_and_says_what_is_missing(tmp_path: Path) -> None:
     settings = AnsweringSettings(
         batch=1, questions=6, steps=3, pointing_steps=1, every_steps=3, evaluated=2, shape=TINY, pictures=SMALL,
-        ideal=True, warmup_steps=2,
+        warmup_steps=2,
     )  # fmt: skip
     whole = train_answering(settings, tmp_path / "whole")
     train_answering(replace(settings, minutes=1e-9), tmp_path / "parts")
@@ -202,19 +219,16 @@ def test_a_run_goes_on_exactly_and_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(SmallModelError, match=r"batch is 1, not 2.*another folder"):
         train_answering(replace(settings, batch=2), tmp_path / "parts")
     with pytest.raises(SmallModelError, match="holds no run of stage 1"):
-        train_answering(replace(settings, ideal=False, reading=str(tmp_path)), tmp_path / "other")
-    with pytest.raises(SmallModelError, match="no run of stages 2 and 3"):
-        train_answering(replace(settings, ideal=False, begun=str(tmp_path)), tmp_path / "other")
+        train_answering(replace(settings, reading=str(tmp_path)), tmp_path / "other")
 
 
 def test_a_lesson_is_learnt_by_heart_and_numbers_keep_their_vectors() -> None:
     torch.manual_seed(0)
     tokenizer = make_tokenizer(TINY.vocabulary)
-    settings = AnsweringSettings(ideal=True, shape=TINY, pictures=SMALL, questions=12, bf16=False)
     prompts = Prompts(tokenizer, 128)
     model = make_model(TINY, tokenizer)
-    pupil = Pupil(model, tokenizer, prompts, settings)
-    lesson = Teacher(prompts, settings).lesson(0, 3)
+    pupil = Pupil(model, tokenizer, prompts, bf16=False)
+    lesson = Teacher(prompts, SMALL, 12).lesson(0, 3)
     before = model.get_input_embeddings().weight.detach().clone()
     optimiser = torch.optim.AdamW(pupil.parameters(), lr=3e-3, weight_decay=0.0)
     for _ in range(120):
@@ -277,40 +291,21 @@ def test_labels_have_words() -> None:
     assert all(label.split()[0] in known and f"\u0120{label.split()[-1]}" in known for label in LABELS)
 
 
-def test_both_halves_fit_together_and_the_tower_stays(tmp_path: Path) -> None:
+def test_the_encoder_stays_as_it_was_read_with(tmp_path: Path) -> None:
     reading = ReadingSettings(
         batch=2, part=6, steps=1, every_steps=1, evaluated=2, shape=TINY, pictures=SMALL, warmup_steps=1, workers=0
     )
     train_reading(reading, tmp_path / "read")
-    ideal = AnsweringSettings(
+    settings = AnsweringSettings(
         batch=1, questions=5, steps=2, pointing_steps=1, every_steps=2, evaluated=1, shape=TINY, pictures=SMALL,
-        ideal=True, warmup_steps=1,
+        reading=str(tmp_path / "read"), warmup_steps=1,
     )  # fmt: skip
-    train_answering(ideal, tmp_path / "ideal")
-    both = replace(ideal, ideal=False, reading=str(tmp_path / "read"), begun=str(tmp_path / "ideal"), fitted=4,
-                   matching_steps=1, pointing_steps=1, steps=3, every_steps=3)  # fmt: skip
-    row = train_answering(both, tmp_path / "both")
-    assert row["step"] == 3 and row["questions"] > 0 and np.isfinite(row["loss"])
+    row = train_answering(settings, tmp_path / "answer")
+    assert row["step"] == 2 and row["questions"] > 0 and np.isfinite(row["loss"])
     before = torch.load(tmp_path / "read" / "reading.pt", weights_only=True)["model"]
-    after = torch.load(tmp_path / "both" / "answering.pt", weights_only=True)["pupil"]
-    tower = [k for k in before if "vision_tower" in k]
-    assert tower and all(torch.equal(before[k], after[f"model.{k}"]) for k in tower)
-    projector = [k for k in before if "multi_modal_projector.linear_2.weight" in k]
-    assert projector and not torch.equal(before[projector[0]], after[f"model.{projector[0]}"])
-
-
-def test_the_projector_is_fitted_to_ideal_tokens() -> None:
-    torch.manual_seed(0)
-    tokenizer = make_tokenizer(TINY.vocabulary)
-    settings = AnsweringSettings(shape=TINY, pictures=SMALL, bf16=False, questions=2)
-    prompts = Prompts(tokenizer, 128)
-    pupil = Pupil(make_model(TINY, tokenizer), tokenizer, prompts, settings).eval()
-    lessons = [Teacher(prompts, settings).lesson(0, k) for k in range(4)]
-    with torch.no_grad():
-        missed = [float(pupil.matching(lessons, pupil.seen(lessons)))]
-        pupil.fit_projector(lessons)
-        missed.append(float(pupil.matching(lessons, pupil.seen(lessons))))
-    assert missed[1] < 0.7 * missed[0]
+    after = torch.load(tmp_path / "answer" / "answering.pt", weights_only=True)["pupil"]
+    encoder = [k for k in before if "vision_tower" in k or "multi_modal_projector" in k]
+    assert encoder and all(torch.equal(before[k], after[f"model.{k}"]) for k in encoder)
 
 
 def test_the_twin_gets_words_alone(tmp_path: Path) -> None:
@@ -322,10 +317,14 @@ def test_the_twin_gets_words_alone(tmp_path: Path) -> None:
     assert row["questions"] > 5  # it has nothing to point at, and is asked from the first step
     tokenizer = make_tokenizer(TINY.vocabulary)
     prompts = Prompts(tokenizer, 128)
-    pupil = Pupil(make_model(TINY, tokenizer), tokenizer, prompts, settings)
-    lesson = Teacher(prompts, settings).lesson(0, 1)
+    pupil = Pupil(make_model(TINY, tokenizer), tokenizer, prompts, blind=True)
+    lesson = Teacher(prompts, SMALL, 3, drawn=False).lesson(0, 1)
+    assert pupil.seen([lesson]) is None
     kept, length = pupil.read(lesson.picture, None)
-    assert length == len(prompts.prefix(lesson.picture.side_m)) and kept[0][0].shape[2] == length - 64
+    assert (
+        length == len(prompts.prefix(lesson.picture.side_m)) + len(prompts.legend(lesson.picture))
+        and kept[0][0].shape[2] == length - 64
+    )
 
 
 def test_a_list_of_homes_that_is_none_is_refused(tmp_path: Path) -> None:

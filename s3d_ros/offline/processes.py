@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import shutil
 import signal
@@ -93,7 +94,11 @@ def _ended_with_parent() -> list[str]:
     Not ``preexec_fn``: what runs between fork and exec hangs where another thread held a lock at the fork.
     """
     setpriv = shutil.which("setpriv")  # of util-linux
-    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
+    if setpriv is None:
+        return []
+    # This program may be killed before the kernel was asked: then the child has another parent by now, and ends.
+    alone = f'[ "$PPID" = {os.getpid()} ] && exec "$@"'
+    return [setpriv, "--pdeathsig", "TERM", "--", "sh", "-c", alone, "sh"]
 
 
 @contextmanager
@@ -119,6 +124,9 @@ def _signals_wait() -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """Have the kernel end this process, a child, when the program that started it is killed outright."""
+    """Have the kernel end this process, a child by multiprocessing, when its parent is killed outright."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        parent = multiprocessing.parent_process()
+        if parent is not None and parent.pid != os.getppid():  # killed before the kernel was asked
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -17,7 +17,7 @@ from s3d_ros.prompt.asked import Asked, description, nearest_first, understood
 from s3d_ros.prompt.config import PromptConfig
 from s3d_ros.prompt.frames import Drawn, FrameOrder, draw_frame, frame_key, least_telling_first, marks_of
 from s3d_ros.prompt.numbers import Numbering, Numbers, present
-from s3d_ros.prompt.overview import Overview, around, draw_overview, whole
+from s3d_ros.prompt.overview import Overview, around, draw_overview, legend, whole
 from s3d_ros.prompt.situation import in_words, stand_of
 from s3d_ros.prompt.tasks import Kind, Task
 from s3d_ros.prompt.text import Said, by_label, for_model, labels_named, objects_of, plain, said
@@ -233,7 +233,9 @@ class Prompter:
         if view.stand is not None:
             mark = "arrow is where I stand and look" if view.stand.heading is not None else "square is where I stand"
             what += f"; the magenta {mark}"
-        return (f"{what}:", image) if self.config.captions or view.stand is not None else (image,)
+        told = (f"{what}:",) if self.config.captions or view.stand is not None else ()
+        below = legend(view.marked, numbering) if self.config.legend else ""
+        return (*told, image, below) if below else (*told, image)
 
     def _reserved(self, scene: Scene, numbering: Numbering) -> tuple[Part, ...]:
         """Return a bird's-eye view such as questions bring themselves, where they share none."""

@@ -44,6 +44,11 @@ class PromptConfig:
         "a dot every so many pixels of the bird's-eye view, coloured by its place (red to the right, green "
         "down), for a model that can't tell where it looks; 0: none",
     )
+    legend: bool = plain(
+        False,
+        "the labels of what the bird's-eye view marks are listed below it, for a model that can't tell things "
+        "by their looks",
+    )
     bev_markers: int = number(60, 1, 400, "objects marked on the bird's-eye view at most")
     bev_whole_m: float = number(
         20.0, 2, 1000, "a larger map with more objects than that is shown only around what a question needs"

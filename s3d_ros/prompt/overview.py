@@ -13,6 +13,7 @@ from s3d_ros.markers import draw, place_on_bev
 from s3d_ros.prompt.config import PromptConfig
 from s3d_ros.prompt.numbers import Numbering, present
 from s3d_ros.prompt.situation import Stand
+from s3d_ros.prompt.text import label_of
 from s3d_ros.types import U8, Bev, OrientedBox, Scene, SceneObject
 
 _STEP_M = 0.5  # the picture's borders lie on a grid of this, so that it rarely shifts
@@ -112,6 +113,12 @@ def draw_overview(view: Overview, numbering: Numbering, config: PromptConfig) ->
         cv2.polylines(image, [points], True, (255, 255, 255), 5, cv2.LINE_AA, 4)
         cv2.fillPoly(image, [points], _ARROW, cv2.LINE_AA, 4)
     return np.asarray(image)
+
+
+def legend(marked: Sequence[SceneObject], numbering: Numbering) -> str:
+    """Return a line with the numbers and labels of what is marked; what has no label is left out."""
+    told = [f"{numbering.token_of(o.id)} {label_of(o)}" for o in marked if label_of(o)]
+    return f"Marked: {', '.join(told)}.\n" if told else ""
 
 
 def dotted(image: U8, every_px: int) -> U8:

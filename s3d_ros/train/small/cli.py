@@ -47,11 +47,8 @@ def answer(
         Path, typer.Option("--out", "-o", metavar="DIR", help="folder of the run; one begun is gone on with")
     ],
     reading: Annotated[str, typer.Option(metavar="DIR", help="folder of stage 1's run")] = "",
-    begun: Annotated[str, typer.Option(metavar="DIR", help="folder of a run with --ideal, to go on with")] = "",
-    ideal: Annotated[bool, typer.Option("--ideal", help="with the tokens of a perfect encoder")] = False,
     blind: Annotated[bool, typer.Option("--blind", help="the twin that sees no picture")] = False,
     steps: Annotated[int, typer.Option(min=1, help="in all")] = 2500,
-    matching: Annotated[int, typer.Option(min=0, help="of these, those that fit the encoder to --begun")] = 0,
     pointing: Annotated[int, typer.Option(min=0, help="of these, those of stage 2")] = 300,
     rate: Annotated[float, typer.Option(min=1e-6, max=1.0, help="highest learning rate")] = 1.5e-3,
     batch: Annotated[int, typer.Option(min=1, help="pictures a step")] = 4,
@@ -72,8 +69,8 @@ def answer(
     torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) - workers))
     cv2.setNumThreads(1)
     settings = AnsweringSettings(
-        reading=reading, begun=begun, ideal=ideal, blind=blind, seed=seed, batch=batch, steps=steps,
-        matching_steps=matching, pointing_steps=pointing, learning_rate=rate, minutes=minutes, every_steps=every,
+        reading=reading, blind=blind, seed=seed, batch=batch, steps=steps, pointing_steps=pointing,
+        learning_rate=rate, minutes=minutes, every_steps=every,
         workers=workers,
     )  # fmt: skip
     train_answering(settings, out, _tell_answers)

@@ -33,11 +33,13 @@ PIXEL_MEAN, PIXEL_STD = 0.5, 0.25  # of values 0..1
 # What it is shown, and how it is asked: goes with its weights as prompt.json
 PROMPT = PromptConfig(
     wording=wording.FINE_TUNED, frames=0, marker_px=9, marker_colors=True, bev_px=320, bev_square_m=8.0,
-    bev_beside=True, bev_dots_px=16, bev_markers=24, measured=False,
+    bev_beside=False, bev_dots_px=16, bev_markers=24, legend=True,
+    measured=False,
 )  # fmt: skip
 # An object is one token, so that whoever names it needs nothing else to look for it
 NUMBERS = tuple(f"<OBJ{n:03d}>" for n in range(1000))
 _BLANK = "\u0120"  # as byte-level tokenizers write it
+_TURNED_BY, _FAST = 1e7, 12  # rotary base, and how many of a head's pairs turn fast enough to tell neighbours apart
 _STOP, _PAD, _IMAGE = "<|im_end|>", "<|endoftext|>", "<image>"
 # Short, for each token costs: what the user says ends with the stop token, and so does each answer
 TEMPLATE = (
@@ -88,7 +90,10 @@ def make_model(shape: ModelShape, tokenizer: PreTrainedTokenizerFast, seed: int 
         num_key_value_heads=shape.heads,
         head_dim=shape.hidden // shape.heads,
         max_position_embeddings=shape.context_tokens,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e7},  # what is far away can still be found by content
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": _TURNED_BY,
+        },  # what is far away can still be found by content
         tie_word_embeddings=True,
     )
     config = transformers.FastVlmConfig(
@@ -150,6 +155,11 @@ def codes(hidden: int) -> Codes:
     return Codes(torch.from_numpy(digits).float(), torch.from_numpy(labels).float())
 
 
+def seen_digits(hidden: int) -> torch.Tensor:
+    """Return the vectors (3, 10, d) of digits as cells hold them: words', turned by half their length."""
+    return codes(hidden).digits.roll(hidden // 2, dims=-1)
+
+
 def number_ids(tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
     """Return the tokens (2, 1000) of objects' numbers, without a blank before them and with one."""
     known = tokenizer.get_vocab()
@@ -158,10 +168,12 @@ def number_ids(tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
 
 @torch.no_grad()
 def _look_up(decoder: Any, tokenizer: PreTrainedTokenizerFast, shared: Codes) -> None:
-    """Let the first layer begin as a look-up: a word finds the cells that hold its vector, and takes what they hold.
+    """Let the first layers begin as look-ups.
 
-    Pictures hold vectors turned by half their length: a word does not find itself. In the second layer words that name
-    things look at each other, and in the fourth the end of a question looks at them.
+    In the first a word finds the cells that hold its vector, and takes what they hold: pictures hold vectors turned by
+    half their length, so a word does not find itself. In the second a name takes over what stands before it (labels
+    follow their numbers in the legend), and names look at each other; in the third a word finds itself where it stood
+    before, or what followed it there; in the fourth the end of a question looks at the names in it.
     """
     width = shared.digits.shape[-1]
     words = decoder.embed_tokens.weight
@@ -188,7 +200,10 @@ def _look_up(decoder: Any, tokenizer: PreTrainedTokenizerFast, shared: Codes) ->
         head = torch.randn(at.head_dim, generator=generator)
         slow = torch.arange(at.head_dim) % (at.head_dim // 2) >= at.head_dim // 5  # these hardly turn over a question
         meet = (head * slow / (head * slow).norm()).repeat(width // at.head_dim)
-        _meet(decoder.layers[1].self_attn, meet, named, named, width // 4)  # turned, so that it is told from one's own
+        quarter = width // 4  # turned, so that it is told from one's own
+        _meet(decoder.layers[1].self_attn, meet, named, named, quarter)
+        _before(decoder.layers[1].self_attn, named)
+        _again(decoder.layers[2].self_attn, quarter)
         _meet(decoder.layers[3].self_attn, meet, end, named, 0)
 
 
@@ -200,6 +215,31 @@ def _meet(attention: Any, meet: torch.Tensor, who: torch.Tensor, whom: torch.Ten
         part.weight.add_(torch.outer(meet, held))
     torch.nn.init.orthogonal_(attention.v_proj.weight)
     attention.o_proj.weight.copy_(attention.v_proj.weight.T.roll(turned, dims=0) * 0.1)
+
+
+@torch.no_grad()
+def _before(attention: Any, who: torch.Tensor) -> None:
+    """Let the last head of tokens that hold ``who`` look at the token before them: as rotary positions turn keys."""
+    d = attention.head_dim
+    i = torch.arange(_FAST)
+    speed = _TURNED_BY ** (-2 * i / d)
+    asks, is_asked = torch.zeros(d), torch.zeros(d)
+    is_asked[i] = 1.0
+    asks[i], asks[i + d // 2] = speed.cos(), -speed.sin()  # one step back
+    for part, held in ((attention.q_proj, asks), (attention.k_proj, is_asked)):
+        part.weight[-d:] = torch.outer(held / held.norm(), who)
+    attention.o_proj.weight[:, -d:] *= 5.0
+
+
+@torch.no_grad()
+def _again(attention: Any, turned: int) -> None:
+    """Let words look at the same word, and (the second head) at what holds it as ``_before`` took it over."""
+    d = attention.head_dim
+    torch.nn.init.orthogonal_(attention.q_proj.weight)
+    attention.k_proj.weight.copy_(attention.q_proj.weight)
+    attention.k_proj.weight[d : 2 * d] = attention.q_proj.weight[d : 2 * d].roll(turned, dims=1)
+    torch.nn.init.orthogonal_(attention.v_proj.weight)
+    attention.o_proj.weight.copy_(attention.v_proj.weight.T * 0.3)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ import torch
 from s3d_ros.chat import Chat, ChatImage, Turn
 from s3d_ros.prompt.build import Prompter
 from s3d_ros.prompt.numbers import Numbering
+from s3d_ros.prompt.overview import legend
 from s3d_ros.train.small.model import CELL_PX, PROMPT, TEMPLATE, number_ids
 from s3d_ros.train.small.pictures import Picture
 from s3d_ros.train.small.questions import AskedThing
@@ -25,8 +26,8 @@ _WORDED = 10  # wordings of a task to choose from
 class Asked:
     """A question as tokens, its answer among them.
 
-    ids: what follows the picture, up to the token that ends the answer. answer: where in it the answer begins.
-    points: (N, 2) token, and place among the picture's things of what it names there.
+    ids: what follows the picture and its legend, up to the token that ends the answer. answer: where in it the answer
+    begins. points: (N, 2) token, and place among the picture's things of what it names there.
     """
 
     ids: list[int]
@@ -58,6 +59,11 @@ class Prompts:
             self._prefixes[side_m] = ids[: len(ids) - ids[::-1].index(self.image_id)]
         return self._prefixes[side_m]
 
+    def legend(self, picture: Picture) -> list[int]:
+        """Return the tokens that follow a picture for all questions: what its numbers stand for."""
+        same = {o.id: o.id for o in picture.things}
+        return self.maker.plain(legend(picture.things, Numbering(same, same, {})))
+
     def asked(self, picture: Picture, question: AskedThing, rng: np.random.Generator) -> Asked | None:
         """Return a question's tokens, in one of its task's wordings; None where it depends on the asker's place."""
         by_id = {o.id: o for o in picture.things}
@@ -72,6 +78,7 @@ class Prompts:
         points = self._numbers(ids, row) + self._names(ids, question, row)
         ids += self._after
         answer = len(ids)
+        points += [(answer - 1, row[i]) for i in question.objects[:1]]  # what is sought is found before it is named
         ids += [*self.maker.plain(question.reply(kind.task)), self.stop_id]
         return Asked(ids, answer, points, question)
 

@@ -6,9 +6,10 @@ rules of the project's generator for when a case is clear enough; the wordings a
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -43,6 +44,8 @@ _BY_CATEGORY = 0.25
 _TRIES = 12
 _LONG = 90  # characters
 _T = TypeVar("_T")
+GAUGES = 5
+_GAUGE_M = 4.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ class AskedThing:
     """A question about things. answer: in words, where it names no object; objects: those that are the answer.
 
     named: it calls things by category, so that these must be told apart first. about: the things so called.
-    candidates: among how many things the answer is.
+    candidates: among how many things the answer is. gauge: what is measured to answer it, NaN where it is not: how far
+    the first lies to the right of the second, how far up on the map, and the gap between them, in units of 4 m; cosine
+    and sine of the angle that is asked for.
     """
 
     kind: str
@@ -62,6 +67,7 @@ class AskedThing:
     named: bool = False
     about: tuple[tuple[str, int], ...] = ()
     candidates: int = 0
+    gauge: tuple[float, ...] = (math.nan,) * GAUGES
 
     def reply(self, task: Task) -> str:
         """Return what a model should say, the question being put as that task."""
@@ -134,7 +140,8 @@ class Asker:
             return None
         text = self._words("map_side").replace("{a}", names[0]).replace("{b}", names[1])
         about = _about(pair) if named else ()
-        return AskedThing("map_side", text, "left" if away[0] < 0 else "right", named=named, about=about)
+        side = "left" if away[0] < 0 else "right"
+        return AskedThing("map_side", text, side, named=named, about=about, gauge=self._laid(pair))
 
     def _left_right(self) -> AskedThing | None:
         return self._turn("left_right", "easy")
@@ -149,13 +156,16 @@ class Asker:
         stand, face, target = (o.box.center for o in three)
         if min(np.hypot(*(face - stand)[:2]), np.hypot(*(target - stand)[:2])) < 0.6:
             return None
-        answer = direction_class(heading_angle_deg(stand, face, target), level)
+        angle_deg = heading_angle_deg(stand, face, target)
+        answer = direction_class(angle_deg, level)
         if answer is None:
             return None
         text = self._words(f"object_rel_direction_{level}")
         for slot, name in zip(("stand", "face", "target"), names, strict=True):
             text = text.replace(f"the {{{slot}}}", name)
-        return self._chosen(kind, text, answer, DIRECTIONS[level], three if named else ())
+        turn = math.radians(angle_deg)
+        gauge = (math.nan, math.nan, math.nan, math.cos(turn), math.sin(turn))
+        return replace(self._chosen(kind, text, answer, DIRECTIONS[level], three if named else ()), gauge=gauge)
 
     def _distance(self) -> AskedThing | None:
         pair, names, named = self._named(2)
@@ -168,7 +178,8 @@ class Asker:
         for slot, name in zip("ab", names, strict=True):
             text = text.replace(f"the {{{slot}}}", name).replace(f"{{{slot}}}", name)
         about = _about(pair) if named else ()
-        return AskedThing("distance", text, f"{metres:.1f} m", value=metres, named=named, about=about)
+        gauge = self._laid(pair)
+        return AskedThing("distance", text, f"{metres:.1f} m", value=metres, named=named, about=about, gauge=gauge)
 
     def _closest(self) -> AskedThing | None:
         if self.rng.random() < self._by_category * 0.6 and len(self._unique) >= 4:
@@ -274,6 +285,10 @@ class Asker:
         if len(text) > _LONG and self.splits == TRAINED:  # long ones cost more, and teach no more
             text = ways[int(self.rng.integers(len(ways)))].text
         return text
+
+    def _laid(self, pair: Sequence[SceneObject]) -> tuple[float, ...]:
+        right, up = (pair[0].box.center[:2] - pair[1].box.center[:2]) / _GAUGE_M
+        return (float(right), float(up), self._gap(pair[0], pair[1]) / _GAUGE_M, math.nan, math.nan)
 
     def _gap(self, a: SceneObject, b: SceneObject) -> float:
         if self._gaps is None:

@@ -1,7 +1,8 @@
 """Stage 1: the picture's encoder learns to read, cell by cell, before any question is asked.
 
 Each cell of a picture tells where it lies itself and what it shows: a thing, floor, nothing. A cell under a plate tells
-the plate's number (hundreds, tens, units), which thing it marks, where that is and how large.
+the plate's number (hundreds, tens, units), where what it marks is and how large. Its digits are told by the vectors
+that the words for numbers have, so that the decoder's look-up finds them from the start.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ from s3d_ros.train.small.model import (
     make_model,
     make_tokenizer,
     save_model,
+    seen_digits,
 )
 from s3d_ros.train.small.pictures import FLOOR, NOTHING, Picture, PictureSettings, picture
-from s3d_ros.train.small.sprites import LABELS
 
 _STATE = "reading.pt"
 _MAY_CHANGE = ("steps", "fixed_norms", "minutes", "every_steps", "workers")  # where a run goes on
 _EVALUATION_SEED = 1_000_003  # no picture of it is trained on
+_SHARP = 6.0  # a token that holds a digit's vector once gives it so many logits
 _PLAIN_WEIGHT = 0.05  # of a cell that shows floor or nothing, beside one that shows a thing: most do
 
 
@@ -68,8 +70,7 @@ class ReadingHead(nn.Module):
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(hidden)
-        self.slots = nn.ModuleList(nn.Linear(hidden, n) for n in (10, 10, 10, len(LABELS)))
+        self.register_buffer("digits", seen_digits(hidden), persistent=False)
         self.ground = nn.Linear(hidden, NOTHING + 1)
         self.plate = nn.Linear(hidden, 1)
         self.where = nn.Linear(hidden, 2)
@@ -78,16 +79,21 @@ class ReadingHead(nn.Module):
     def forward(self, tokens: torch.Tensor) -> dict[str, Any]:
         """tokens: (B, h, w, d). Return, each (B, h, w, ...): plate (), where (2), spot (4: u, v, how far along both),
 
-        ground (labels + 2) and slots, a list of (classes) for each place of a number and for the label.
+        ground (labels + 2) and digits (3, 10). Digits are no layer's: a token must hold the vectors that words have.
         """
-        tokens = self.norm(tokens)
         return {
             "plate": self.plate(tokens)[..., 0],
             "where": self.where(tokens).sigmoid(),
             "spot": self.spot(tokens).sigmoid(),
             "ground": self.ground(tokens),
-            "slots": [slot(tokens) for slot in self.slots],
+            "digits": _SHARP * torch.einsum("bhwd,pnd->bhwpn", tokens, self.digits),
         }
+
+
+def digits_of(number: Any) -> Any:
+    """Return the digits (..., 3) of numbers (...), hundreds first; an array or a tensor as given."""
+    of = [number // 100, number // 10 % 10, number % 10]
+    return torch.stack(of, dim=-1) if isinstance(number, torch.Tensor) else np.stack(of, axis=-1)
 
 
 def tokens_of(model: Any, pixels: torch.Tensor, bf16: bool = False) -> torch.Tensor:
@@ -108,7 +114,6 @@ class Batch:
 
     pixels: torch.Tensor
     number: torch.Tensor
-    label: torch.Tensor
     ground: torch.Tensor
     spot: torch.Tensor
     where: torch.Tensor
@@ -118,8 +123,8 @@ class Batch:
         """Stack pictures of one size."""
         pixels = torch.from_numpy(np.stack([p.pixels for p in some])).permute(0, 3, 1, 2).float()
         pixels = (pixels / 255 - PIXEL_MEAN) / PIXEL_STD
-        number, label, ground = (
-            torch.from_numpy(np.stack([getattr(p, k) for p in some])).long() for k in ("number", "label", "ground")
+        number, ground = (
+            torch.from_numpy(np.stack([getattr(p, k) for p in some])).long() for k in ("number", "ground")
         )
         spot, where = np.zeros((*number.shape, 4), np.float32), np.zeros((*number.shape, 2), np.float32)
         h, w = number.shape[1:]
@@ -128,11 +133,11 @@ class Batch:
             where[k] = np.stack(np.meshgrid(columns, rows), axis=-1) / p.cells
             for n, place, size in zip(p.marks[:, 0], p.spots, p.sizes, strict=True):
                 spot[k][p.number == n] = (*place, *size)
-        return cls(pixels, number, label, ground, torch.from_numpy(spot), torch.from_numpy(where))
+        return cls(pixels, number, ground, torch.from_numpy(spot), torch.from_numpy(where))
 
 
 def reading_loss(read: dict[str, Any], batch: Batch) -> torch.Tensor:
-    """Return the sum of what is wrong about plates, digits, labels and places, a scalar."""
+    """Return the sum of what is wrong about plates, digits and places, a scalar."""
     marked = batch.number > 0
     plate = functional.binary_cross_entropy_with_logits(read["plate"], marked.float())
     where = functional.smooth_l1_loss(read["where"], batch.where, beta=0.02)
@@ -143,11 +148,9 @@ def reading_loss(read: dict[str, Any], batch: Batch) -> torch.Tensor:
         weight[FLOOR:] = _PLAIN_WEIGHT
         loss = loss + functional.cross_entropy(read["ground"][seen].float(), batch.ground[seen], weight=weight)
     if marked.any():
-        number, label = batch.number[marked], batch.label[marked]
-        wanted = [number // 100, number // 10 % 10, number % 10, label]
-        weights = [0.5, 1.0, 1.0, 1.0]  # hundreds are mostly 0
-        for logits, target, share in zip(read["slots"], wanted, weights, strict=True):
-            loss = loss + share * functional.cross_entropy(logits[marked].float(), target)
+        digits, wanted = read["digits"][marked], digits_of(batch.number[marked])
+        for place, share in enumerate((0.5, 1.0, 1.0)):  # hundreds are mostly 0
+            loss = loss + share * functional.cross_entropy(digits[:, place], wanted[:, place])
         loss = loss + 10 * functional.smooth_l1_loss(read["spot"][marked], batch.spot[marked], beta=0.02)
     return loss
 
@@ -165,24 +168,22 @@ def score(model: Any, head: ReadingHead, some: Sequence[Picture], batch: int = 1
         chunk = list(some[start : start + batch])
         given = Batch.of(chunk)
         read = head(tokens_of(model, given.pixels))
-        said = torch.stack([s.argmax(dim=-1) for s in read["slots"]], dim=-1).numpy()  # (B, h, w, 4)
+        said = read["digits"].argmax(dim=-1).numpy()  # (B, h, w, 3)
         plates.append(((read["plate"] > 0) == (given.number > 0)).float().mean().item())
         things = (given.ground >= 0) & (given.ground < FLOOR)
         ground.append((read["ground"].argmax(dim=-1)[things] == given.ground[things]).numpy())
         px = chunk[0].cells * CELL_PX
         off.append(np.median(np.linalg.norm(read["where"].numpy() - given.where.numpy(), axis=-1)) * px)
         for k, one in enumerate(chunk):
-            n, label, row, column = one.marks.T
-            true = np.stack([n // 100, n // 10 % 10, n % 10, label], axis=1)
-            right.append(said[k, row, column] == true)
+            number, _, row, column = one.marks.T
+            right.append(said[k, row, column] == digits_of(number))
             away.append(np.linalg.norm(read["spot"][k].numpy()[row, column, :2] - one.spots, axis=1) * px)
     model.train()
     all_right = np.concatenate(right)
     return {
-        "number": float(all_right[:, :3].all(axis=1).mean()),
+        "number": float(all_right.all(axis=1).mean()),
         "units": float(all_right[:, 2].mean()),
         "tens": float(all_right[:, 1].mean()),
-        "label": float(all_right[:, 3].mean()),
         "ground": float(np.concatenate(ground).mean()),
         "plate_cells": float(np.mean(plates)),
         "where_px": float(np.mean(off)),
@@ -192,9 +193,9 @@ def score(model: Any, head: ReadingHead, some: Sequence[Picture], batch: int = 1
 
 
 def guessing(some: Sequence[Picture]) -> dict[str, float]:
-    """Return what the best constant answers get: the number and the label that these pictures show most often."""
-    number, label = np.concatenate([p.marks for p in some]).T[:2]
-    told = {"number": number, "units": number % 10, "tens": number // 10 % 10, "label": label}
+    """Return what the best constant answers get: the number that these pictures show most often."""
+    number = np.concatenate([p.marks for p in some])[:, 0]
+    told = {"number": number, "units": number % 10, "tens": number // 10 % 10}
     return {k: float(np.unique(v, return_counts=True)[1].max() / len(v)) for k, v in told.items()}
 
 

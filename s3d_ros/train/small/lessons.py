@@ -1,0 +1,93 @@
+"""What stages 2 and 3 learn from: pictures with many questions each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from s3d_ros.train.small.model import PIXEL_MEAN, PIXEL_STD
+from s3d_ros.train.small.pictures import Picture, PictureSettings, picture
+from s3d_ros.train.small.prompting import Asked, Prompts
+from s3d_ros.train.small.questions import HELD_OUT, TRAINED, Asker
+
+_EVALUATION_SEED = 1_000_004
+_FURTHER = 10_000_000
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A picture with its questions. names: tokens that name a thing alone, and its place among the picture's things."""
+
+    picture: Picture
+    pixels: torch.Tensor
+    asked: list[Asked]
+    names: list[tuple[list[int], int]]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Makes lessons: lesson ``index`` of a seed is always the same. drawn: if not, its pictures are black."""
+
+    prompts: Prompts
+    pictures: PictureSettings
+    questions: int
+    drawn: bool = True
+
+    def lesson(
+        self,
+        seed: int,
+        index: int,
+        held_out_looks: bool = False,
+        held_out_style: bool = False,
+        words: Collection[str] = TRAINED,
+    ) -> Lesson:
+        """Return one. words: sets of wordings."""
+        one = picture(self.pictures, seed, index, held_out_looks, held_out_style, drawn=self.drawn)
+        while len(one.things) < 2:
+            index += _FURTHER  # of nothing or of one thing there is little to ask
+            one = picture(self.pictures, seed, index, held_out_looks, held_out_style, drawn=self.drawn)
+        rng = np.random.default_rng([seed, index, 7])
+        asker = Asker(one.things, one.others, rng, words)
+        made = (self.prompts.asked(one, q, rng) for q in asker.draw(self.questions))
+        pixels = torch.from_numpy(one.pixels).permute(2, 0, 1)[None].float()
+        return Lesson(
+            one, (pixels / 255 - PIXEL_MEAN) / PIXEL_STD, [a for a in made if a is not None], self._named(one)
+        )
+
+    def held_out(self, count: int) -> dict[str, list[Lesson]]:
+        """Return lessons to evaluate on: other homes; in other words; with looks and styles of marks not trained on."""
+        kinds = {
+            "other homes": (False, False, TRAINED),
+            "in other words": (False, False, HELD_OUT),
+            "and other looks and styles": (True, True, HELD_OUT),
+        }
+        return {name: [self.lesson(_EVALUATION_SEED, i, *kind) for i in range(count)] for name, kind in kinds.items()}
+
+    def _named(self, one: Picture) -> list[tuple[list[int], int]]:
+        labels = [o.label for o in one.things]
+        names = [(self.prompts.number(o.id), k) for k, o in enumerate(one.things)]
+        for k, label in enumerate(labels):
+            if labels.count(label) == 1 and label not in one.others:
+                names.append((self.prompts.maker.plain(f" {label}"), k))
+        return names
+
+
+@dataclass(frozen=True)
+class _Lessons(Dataset[list[Lesson]]):
+    """Lessons of step ``step`` of a run, always the same."""
+
+    teacher: Teacher
+    seed: int
+    batch: int
+
+    def __getitem__(self, step: int) -> list[Lesson]:
+        return [self.teacher.lesson(self.seed, step * self.batch + k) for k in range(self.batch)]
+
+
+def lessons(teacher: Teacher, seed: int, batch: int, steps: range, workers: int) -> DataLoader[list[Lesson]]:
+    """Yield the lessons of some steps, ``batch`` each; ``workers`` processes make them ahead."""
+    return DataLoader(_Lessons(teacher, seed, batch), batch_size=None, sampler=steps, num_workers=workers)
