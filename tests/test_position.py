@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_vlm import make_tiny
@@ -159,3 +160,15 @@ def test_other_layouts_are_refused() -> None:
         token_grid({"pixel_values": torch.zeros(1, 3, 56, 56)}, 7, Config, object())
     with pytest.raises(ModelError, match="not known"):
         token_grid({"pixel_values": torch.zeros(3, 3, 56, 56)}, 16, Config, object())  # tiles
+
+
+def test_pictures_that_are_padded_or_cut_are_refused() -> None:
+    class Config:
+        model_type = "llava"
+
+    pixels = {"pixel_values": torch.zeros(1, 3, 56, 56)}
+    for padded, cut in ((True, False), (False, True)):
+        with pytest.raises(ModelError, match="where the tokens of a llava lie"):
+            token_grid(pixels, 16, Config, transformers.LlavaImageProcessorPil(do_pad=padded, do_center_crop=cut))
+    whole = transformers.LlavaImageProcessorPil(do_pad=False, do_center_crop=False)
+    assert token_grid(pixels, 16, Config, whole) == TokenGrid(4, 4, 16)

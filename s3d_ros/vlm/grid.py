@@ -35,7 +35,7 @@ def token_grid(inputs: Mapping[str, Any], tokens: int, model_config: Any, image_
         grid = TokenGrid(h // merge, w // merge, tokens)
         if grid.cells == tokens:
             return grid
-    elif not getattr(image_processor, "do_center_crop", False) and "pixel_attention_mask" not in inputs:
+    elif not _changes_frame(image_processor) and "pixel_attention_mask" not in inputs:
         shape = tuple(inputs["pixel_values"].shape)
         if prod(shape[:-3]) == 1:  # one picture, not tiles
             height, width = shape[-2:]
@@ -50,3 +50,14 @@ def token_grid(inputs: Mapping[str, Any], tokens: int, model_config: Any, image_
         f"where the tokens of a {kind} lie on its pictures is not known here ({tokens} tokens); parts that need it "
         "(position, ground) work with Qwen's, LLaVA-OneVision without tiles, InternVL without tiles, and FastVLM"
     )
+
+
+def _changes_frame(image_processor: Any) -> bool:
+    """Whether it shows a model more or less than the picture: cut, or padded to a square as LLaVA 1.5's.
+
+    OneVision's ``do_pad`` means something else: tiles, of which there is none where a picture is one.
+    """
+    pads = type(image_processor).__name__.startswith("LlavaImageProcessor") and getattr(
+        image_processor, "do_pad", False
+    )
+    return bool(pads or getattr(image_processor, "do_center_crop", False))
