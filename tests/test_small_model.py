@@ -157,8 +157,10 @@ def test_a_part_is_what_it_is_of_the_whole() -> None:
         for n, _, row, column in part.marks:
             assert part.number[row, column] == n
         where = Batch.of([part]).where[0]
-        np.testing.assert_allclose(where[0, 0], [(c + 0.5) / 20, (r + 0.5) / 20], atol=1e-6)
-        np.testing.assert_allclose(where[9, 9], [(c + 9.5) / 20, (r + 9.5) / 20], atol=1e-6)
+        assert where[0, 0].tolist() == [c, r] and where[9, 9].tolist() == [c + 9, r + 9]
+        for number, spot in zip(part.marks[:, 0], part.spots, strict=True):
+            told = Batch.of([part]).spot[0].numpy()[part.number == number, :2] + where.numpy()[part.number == number]
+            np.testing.assert_allclose(told, np.broadcast_to(spot * 20 - 0.5, told.shape), atol=1e-4)
 
 
 def test_what_a_cell_shows_is_where_the_things_are() -> None:
@@ -213,17 +215,14 @@ def test_a_bed_from_above_has_its_headboard_at_the_back_and_fills_its_box() -> N
 def test_the_loss_knows_what_is_right() -> None:
     p = picture(SMALL, 0, 1)
     batch = Batch.of([p])
-    h, w = p.number.shape
     number = batch.number
 
     def sure(x: torch.Tensor, n: int) -> torch.Tensor:
         return torch.nn.functional.one_hot(x.clamp(min=0), n).float() * 30
 
-    columns, rows = np.meshgrid((np.arange(w) + 0.5) / w, (np.arange(h) + 0.5) / h)
-    where = torch.from_numpy(np.stack([columns, rows], axis=-1)).float()[None]
     read = {
         "plate": (number > 0).float() * 60 - 30,
-        "where": where,
+        "where": sure(batch.where, p.cells),
         "digits": sure(digits_of(number), 10),
         "ground": sure(batch.ground, NOTHING + 1),
         "spot": batch.spot,
@@ -232,15 +231,15 @@ def test_the_loss_knows_what_is_right() -> None:
     wrong_tens = read["digits"].clone()
     wrong_tens[..., 1, :] = wrong_tens[..., 1, :].roll(1, dims=-1)
     assert reading_loss({**read, "digits": wrong_tens}, batch) > 10
-    assert reading_loss({**read, "where": where.flip(2)}, batch) > 0.1
-    assert reading_loss({**read, "spot": batch.spot + 0.2}, batch) > 1
-    assert reading_loss({**read, "ground": read["ground"].roll(1, dims=-1)}, batch) > 10
+    assert reading_loss({**read, "where": read["where"].flip(2)}, batch) > 10
+    assert reading_loss({**read, "spot": batch.spot + 1}, batch) > 1
+    assert reading_loss({**read, "ground": read["ground"].roll(1, dims=-1)}, batch) > 3
 
 
 def test_a_few_pictures_are_learnt_by_heart() -> None:
     torch.manual_seed(0)
     tokenizer = make_tokenizer(TINY.vocabulary)
-    model, head = make_model(TINY, tokenizer).train(), ReadingHead(TINY.hidden)
+    model, head = make_model(TINY, tokenizer).train(), ReadingHead(TINY.hidden, 8)
     batch = Batch.of([picture(SMALL, 0, i) for i in range(2)])
     optimiser = torch.optim.AdamW([*model.parameters(), *head.parameters()], lr=3e-3)
     for _ in range(150):

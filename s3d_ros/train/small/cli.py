@@ -141,8 +141,8 @@ def _tell(row: dict[str, Any]) -> None:
     print(f"step {row['step']}, {row['pictures']} pictures, {row['minutes']} min, loss {row['loss']:.3f}")
     for name, scores in row["scores"].items():
         print(
-            f"  {name}: {_shares(scores)}; place {scores['where_px']:.1f} px, "
-            f"thing {scores['spot_px']:.1f} px, {scores['markers']:.0f} markers"
+            f"  {name}: {_shares(scores)}; thing {scores['spot_px']:.1f} px, {scores['markers']:.0f} markers",
+            flush=True,
         )
 
 
@@ -153,4 +153,4 @@ def _tell_answers(row: dict[str, Any]) -> None:
 
 
 def _shares(scores: dict[str, float]) -> str:
-    return ", ".join(f"{k} {100 * v:.1f} %" for k, v in scores.items() if k not in ("where_px", "spot_px", "markers"))
+    return ", ".join(f"{k} {100 * v:.1f} %" for k, v in scores.items() if k not in ("spot_px", "markers"))

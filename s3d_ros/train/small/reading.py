@@ -37,6 +37,7 @@ _STATE = "reading.pt"
 _MAY_CHANGE = ("steps", "fixed_norms", "minutes", "every_steps", "workers")  # where a run goes on
 _EVALUATION_SEED = 1_000_003  # no picture of it is trained on
 _SHARP = 6.0  # a token that holds a digit's vector once gives it so many logits
+_GROUND = 0.2  # weight of what cells show: only labels need it, and these are listed
 _PLAIN_WEIGHT = 0.05  # of a cell that shows floor or nothing, beside one that shows a thing: most do
 
 
@@ -68,23 +69,26 @@ class ReadingSettings:
 class ReadingHead(nn.Module):
     """What a cell's token shows."""
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, hidden: int, cells: int) -> None:
+        """cells: of a whole picture each way."""
         super().__init__()
+        self.cells = cells
         self.register_buffer("digits", seen_digits(hidden), persistent=False)
         self.ground = nn.Linear(hidden, NOTHING + 1)
         self.plate = nn.Linear(hidden, 1)
-        self.where = nn.Linear(hidden, 2)
+        self.where = nn.Linear(hidden, 2 * cells)
         self.spot = nn.Linear(hidden, 4)
 
     def forward(self, tokens: torch.Tensor) -> dict[str, Any]:
-        """tokens: (B, h, w, d). Return, each (B, h, w, ...): plate (), where (2), spot (4: u, v, how far along both),
+        """tokens: (B, h, w, d). Return, each (B, h, w, ...): plate (), where (2, cells: which column, which row),
 
+        spot (4: how far away the marked thing's middle is, in cells along u and v; how far it reaches along both),
         ground (labels + 2) and digits (3, 10). Digits are no layer's: a token must hold the vectors that words have.
         """
         return {
             "plate": self.plate(tokens)[..., 0],
-            "where": self.where(tokens).sigmoid(),
-            "spot": self.spot(tokens).sigmoid(),
+            "where": self.where(tokens).unflatten(-1, (2, self.cells)),
+            "spot": self.spot(tokens),
             "ground": self.ground(tokens),
             "digits": _SHARP * torch.einsum("bhwd,pnd->bhwpn", tokens, self.digits),
         }
@@ -108,8 +112,8 @@ def tokens_of(model: Any, pixels: torch.Tensor, bf16: bool = False) -> torch.Ten
 class Batch:
     """pixels: (B, 3, H, W), as the image processor gives them. The rest (B, h, w): as of Picture.
 
-    spot: (B, h, w, 4) where the marked object is, and how far it reaches, as shares of the picture. where: (B, h, w, 2)
-    where the cell itself is.
+    spot: (B, h, w, 4) how far the marked object's middle is from the cell's, and how far it reaches, in cells. where:
+    (B, h, w, 2) which column and row of the whole picture the cell is.
     """
 
     pixels: torch.Tensor
@@ -126,13 +130,15 @@ class Batch:
         number, ground = (
             torch.from_numpy(np.stack([getattr(p, k) for p in some])).long() for k in ("number", "ground")
         )
-        spot, where = np.zeros((*number.shape, 4), np.float32), np.zeros((*number.shape, 2), np.float32)
+        spot, where = np.zeros((*number.shape, 4), np.float32), np.zeros((*number.shape, 2), np.int64)
         h, w = number.shape[1:]
         for k, p in enumerate(some):
-            rows, columns = (np.arange(n) + 0.5 + at for n, at in zip((h, w), p.corner, strict=True))
-            where[k] = np.stack(np.meshgrid(columns, rows), axis=-1) / p.cells
+            rows, columns = (np.arange(n) + at for n, at in zip((h, w), p.corner, strict=True))
+            where[k] = np.stack(np.meshgrid(columns, rows), axis=-1)
             for n, place, size in zip(p.marks[:, 0], p.spots, p.sizes, strict=True):
-                spot[k][p.number == n] = (*place, *size)
+                here = p.number == n
+                spot[k][here, :2] = place * p.cells - 0.5 - where[k][here]
+                spot[k][here, 2:] = size * p.cells
         return cls(pixels, number, ground, torch.from_numpy(spot), torch.from_numpy(where))
 
 
@@ -140,18 +146,20 @@ def reading_loss(read: dict[str, Any], batch: Batch) -> torch.Tensor:
     """Return the sum of what is wrong about plates, digits and places, a scalar."""
     marked = batch.number > 0
     plate = functional.binary_cross_entropy_with_logits(read["plate"], marked.float())
-    where = functional.smooth_l1_loss(read["where"], batch.where, beta=0.02)
-    loss = plate + 3 * where
+    where = functional.cross_entropy(read["where"].float().flatten(0, -2), batch.where.flatten())
+    loss = plate + where
     seen = batch.ground >= 0
     if seen.any():
         weight = torch.ones(NOTHING + 1)
         weight[FLOOR:] = _PLAIN_WEIGHT
-        loss = loss + functional.cross_entropy(read["ground"][seen].float(), batch.ground[seen], weight=weight)
+        loss = loss + _GROUND * functional.cross_entropy(
+            read["ground"][seen].float(), batch.ground[seen], weight=weight
+        )
     if marked.any():
         digits, wanted = read["digits"][marked], digits_of(batch.number[marked])
         for place, share in enumerate((0.5, 1.0, 1.0)):  # hundreds are mostly 0
             loss = loss + share * functional.cross_entropy(digits[:, place], wanted[:, place])
-        loss = loss + 10 * functional.smooth_l1_loss(read["spot"][marked], batch.spot[marked], beta=0.02)
+        loss = loss + 2 * functional.smooth_l1_loss(read["spot"][marked].float(), batch.spot[marked], beta=0.2)
     return loss
 
 
@@ -159,7 +167,7 @@ def reading_loss(read: dict[str, Any], batch: Batch) -> torch.Tensor:
 def score(model: Any, head: ReadingHead, some: Sequence[Picture], batch: int = 16) -> dict[str, float]:
     """Return how much of marked pictures is read, shares of markers; ground: of cells that show things.
 
-    where_px, spot_px: median error of a cell's own place, and of the marked object's middle.
+    where: of cells whose own column and row are told. spot_px: median error of where the marked object is from there.
     """
     model.eval()
     right: list[np.ndarray] = []
@@ -172,12 +180,11 @@ def score(model: Any, head: ReadingHead, some: Sequence[Picture], batch: int = 1
         plates.append(((read["plate"] > 0) == (given.number > 0)).float().mean().item())
         things = (given.ground >= 0) & (given.ground < FLOOR)
         ground.append((read["ground"].argmax(dim=-1)[things] == given.ground[things]).numpy())
-        px = chunk[0].cells * CELL_PX
-        off.append(np.median(np.linalg.norm(read["where"].numpy() - given.where.numpy(), axis=-1)) * px)
+        off.append((read["where"].argmax(dim=-1) == given.where).all(dim=-1).float().mean().item())
         for k, one in enumerate(chunk):
             number, _, row, column = one.marks.T
             right.append(said[k, row, column] == digits_of(number))
-            away.append(np.linalg.norm(read["spot"][k].numpy()[row, column, :2] - one.spots, axis=1) * px)
+            away.append(np.linalg.norm((read["spot"] - given.spot)[k].numpy()[row, column, :2], axis=1) * CELL_PX)
     model.train()
     all_right = np.concatenate(right)
     return {
@@ -186,7 +193,7 @@ def score(model: Any, head: ReadingHead, some: Sequence[Picture], batch: int = 1
         "tens": float(all_right[:, 1].mean()),
         "ground": float(np.concatenate(ground).mean()),
         "plate_cells": float(np.mean(plates)),
-        "where_px": float(np.mean(off)),
+        "where": float(np.mean(off)),
         "spot_px": float(np.median(np.concatenate(away))),
         "markers": float(len(all_right)),
     }
@@ -257,7 +264,7 @@ class _Run:
         self.tokenizer = make_tokenizer(settings.shape.vocabulary)
         self.model = make_model(settings.shape, self.tokenizer, settings.seed).train()
         self.model.model.vision_tower.to(memory_format=torch.channels_last)  # a fifth faster
-        self.head = ReadingHead(settings.shape.hidden)
+        self.head = ReadingHead(settings.shape.hidden, settings.pictures.px // CELL_PX)
         core = self.model.model
         self._trained = [*core.vision_tower.parameters(), *core.multi_modal_projector.parameters(),
                          *self.head.parameters()]  # fmt: skip
