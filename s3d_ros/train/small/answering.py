@@ -46,7 +46,7 @@ class AnsweringSettings:
     pointing_steps: int = 300
     sparse: float = 0.85
     minutes: float = 0.0
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 8e-4
     warmup_steps: int = 100
     weight_decay: float = 0.02
     every_steps: int = 250
@@ -106,6 +106,9 @@ class _Run:
         model.model.vision_tower.to(memory_format=torch.channels_last)
         model.model.requires_grad_(False)
         self.pupil.decoder.requires_grad_(True)
+        look_up = self.pupil.decoder.layers[0].self_attn  # stays as it begins: the first steps would undo it
+        for part in (look_up.q_proj, look_up.k_proj, look_up.q_norm, look_up.k_norm):
+            part.requires_grad_(False)
         self.pupil.train()
         still = [self.pupil.decoder.embed_tokens.weight]
         self._trained = [p for p in self.pupil.parameters() if p.requires_grad]

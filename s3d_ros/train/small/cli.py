@@ -50,7 +50,7 @@ def answer(
     blind: Annotated[bool, typer.Option("--blind", help="the twin that sees no picture")] = False,
     steps: Annotated[int, typer.Option(min=1, help="in all")] = 2500,
     pointing: Annotated[int, typer.Option(min=0, help="of these, those of stage 2")] = 300,
-    rate: Annotated[float, typer.Option(min=1e-6, max=1.0, help="highest learning rate")] = 1.5e-3,
+    rate: Annotated[float, typer.Option(min=1e-6, max=1.0, help="highest learning rate")] = 8e-4,
     batch: Annotated[int, typer.Option(min=1, help="pictures a step")] = 4,
     minutes: Annotated[float, typer.Option(min=0, help="stop after so many; 0: after all steps")] = 0.0,
     every: Annotated[int, typer.Option(min=1, help="steps between evaluations, each with a checkpoint")] = 250,

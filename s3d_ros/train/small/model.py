@@ -190,12 +190,19 @@ def _look_up(decoder: Any, tokenizer: PreTrainedTokenizerFast, shared: Codes) ->
                 if word in known:
                     words[known[word]] = code + named
     at = decoder.layers[0].self_attn
-    torch.nn.init.orthogonal_(at.q_proj.weight)
+    # By digits alone: beside what else a real cell holds, of its place and its surroundings, they are little
+    apart = (shared.digits - shared.digits.mean(dim=1, keepdim=True)).flatten(0, 1)
+    digits = torch.linalg.svd(apart, full_matrices=False).Vh[: len(apart) - 3]
+    mixed = torch.nn.init.orthogonal_(torch.empty_like(at.q_proj.weight))
+    fast = (
+        torch.arange(width) % (at.head_dim // 2) < _FAST
+    )  # of each head: where these are turned to depends on how far
+    at.q_proj.weight.copy_(mixed @ digits.T @ digits * ~fast[:, None])
     at.k_proj.weight.copy_(at.q_proj.weight.roll(width // 2, dims=1))
     torch.nn.init.orthogonal_(at.v_proj.weight)
-    at.o_proj.weight.copy_(at.v_proj.weight.T.roll(-(width // 2), dims=0) * 0.1)
-    at.q_norm.weight.fill_(1.4)
-    at.k_norm.weight.fill_(1.4)
+    at.o_proj.weight.copy_(at.v_proj.weight.T.roll(-(width // 2), dims=0) * 0.2)
+    at.q_norm.weight.fill_(1.6)
+    at.k_norm.weight.fill_(1.6)
     if len(decoder.layers) > 3:
         head = torch.randn(at.head_dim, generator=generator)
         slow = torch.arange(at.head_dim) % (at.head_dim // 2) >= at.head_dim // 5  # these hardly turn over a question

@@ -37,6 +37,7 @@ _STATE = "reading.pt"
 _MAY_CHANGE = ("steps", "fixed_norms", "minutes", "every_steps", "workers")  # where a run goes on
 _EVALUATION_SEED = 1_000_003  # no picture of it is trained on
 _SHARP = 6.0  # a token that holds a digit's vector once gives it so many logits
+_HELD = 5.0
 _GROUND = 0.2  # weight of what cells show: only labels need it, and these are listed
 _PLAIN_WEIGHT = 0.05  # of a cell that shows floor or nothing, beside one that shows a thing: most do
 
@@ -145,9 +146,13 @@ class Batch:
 def reading_loss(read: dict[str, Any], batch: Batch) -> torch.Tensor:
     """Return the sum of what is wrong about plates, digits and places, a scalar."""
     marked = batch.number > 0
+    digits, wanted = read["digits"], digits_of(batch.number)
+    held = functional.one_hot(wanted, 10) * marked[..., None, None]
+    # Told apart is not enough: what looks for a number by its vectors must find it, and nothing of it elsewhere
+    off = functional.smooth_l1_loss(digits / _SHARP, held.float(), beta=0.1, reduction="none").mean(dim=(-1, -2))
     plate = functional.binary_cross_entropy_with_logits(read["plate"], marked.float())
     where = functional.cross_entropy(read["where"].float().flatten(0, -2), batch.where.flatten())
-    loss = plate + where
+    loss = plate + where + _HELD * off[~marked].mean()
     seen = batch.ground >= 0
     if seen.any():
         weight = torch.ones(NOTHING + 1)
@@ -156,9 +161,9 @@ def reading_loss(read: dict[str, Any], batch: Batch) -> torch.Tensor:
             read["ground"][seen].float(), batch.ground[seen], weight=weight
         )
     if marked.any():
-        digits, wanted = read["digits"][marked], digits_of(batch.number[marked])
+        loss = loss + _HELD * off[marked].mean()
         for place, share in enumerate((0.5, 1.0, 1.0)):  # hundreds are mostly 0
-            loss = loss + share * functional.cross_entropy(digits[:, place], wanted[:, place])
+            loss = loss + share * functional.cross_entropy(digits[marked][:, place], wanted[marked][:, place])
         loss = loss + 2 * functional.smooth_l1_loss(read["spot"][marked].float(), batch.spot[marked], beta=0.2)
     return loss
 
