@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 from part_sets import VIEWS, write_view_run, write_view_set
 from safetensors.torch import load_file, save_file
 from tiny_geometry import make_tiny_encoder
+from tiny_training import QWEN, make_qwen, run_config
 from tiny_vlm import make_tiny
 
 from s3d_ros.answer.vlm import VlmAnswerer
@@ -38,30 +38,22 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    transformers.utils.logging.disable_progress_bar()
     root = tmp_path_factory.mktemp("fusion")
-    make_tiny("qwen2_5_vl", root / "qwen2_5_vl")
-    settings = root / "qwen2_5_vl" / "preprocessor_config.json"  # few tokens a picture
-    kept = json.loads(settings.read_text())
-    kept["size"] = {"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 6}
-    settings.write_text(json.dumps(kept))
+    make_qwen(root)
     make_tiny_encoder(root / "encoder")
     write_view_set(root / "set", write_view_run(root / "run"))
     return root
 
 
-def config(root: Path, out: Path, model: str = "qwen2_5_vl", **more: dict[str, Any]) -> TrainConfig:
-    made: dict[str, Any] = {
-        "model": {"name": str(root / model), "local_only": True},
-        "tune": {"vision": True},
-        "data": {"set": str(root / "set"), "max_answer_tokens": 40, "shuffle_frames": False},
-        "optimizer": {"steps": 3, "batch_size": 2, "lr": 3e-3, "warmup": 0.0},
+def config(root: Path, out: Path, model: str = QWEN, **more: dict[str, Any]) -> TrainConfig:
+    own: dict[str, dict[str, Any]] = {
+        "model": {"name": str(root / model)},
+        "data": {"shuffle_frames": False},
+        "optimizer": {"steps": 3, "lr": 3e-3},
         "geometry": {"encoder": str(root / "encoder")},
-        "run": {"out": str(out), "device": "cpu", "save_every": 3, "eval_every": 0},
+        "run": {"save_every": 3},
     }
-    for part, keys in more.items():
-        made[part] = made.get(part, {}) | keys
-    return TrainConfig.from_dict(made)
+    return run_config(root, out, own, more)
 
 
 @pytest.fixture(scope="session")

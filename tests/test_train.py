@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 import yaml
 from safetensors.torch import load_file
+from tiny_training import QWEN, make_qwen, run_config
 from tiny_vlm import make_tiny
 from training_sets import write_run, write_set
 from typer.testing import CliRunner
@@ -38,35 +38,22 @@ from s3d_ros.vlm.config import ModelConfig
 from s3d_ros.vlm.engine import Asked, Engine
 
 torch.set_num_threads(1)
-FAMILIES = ("qwen2_5_vl", "qwen3_vl", "smolvlm", "llava_onevision", "internvl", "gemma3")
+FAMILIES = (QWEN, "qwen3_vl", "smolvlm", "llava_onevision", "internvl", "gemma3")
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    transformers.utils.logging.disable_progress_bar()
     root = tmp_path_factory.mktemp("train")
-    for family in FAMILIES:
+    make_qwen(root)
+    for family in FAMILIES[1:]:
         make_tiny(family, root / family)
-    settings = root / "qwen2_5_vl" / "preprocessor_config.json"  # few tokens a picture
-    kept = json.loads(settings.read_text())
-    kept["size"] = {"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 6}
-    settings.write_text(json.dumps(kept))
     write_set(root / "set", write_run(root / "run"))
     return root
 
 
 def config(root: Path, out: Path, **more: dict[str, Any]) -> TrainConfig:
-    made: dict[str, Any] = {
-        "model": {"name": str(root / "qwen2_5_vl"), "architecture": "qwen2_5_vl", "local_only": True},
-        "tune": {"vision": True},
-        "data": {"set": str(root / "set"), "max_answer_tokens": 40},
-        "optimizer": {"steps": 4, "batch_size": 2, "lr": 1e-3, "warmup": 0.0},
-        "run": {"out": str(out), "device": "cpu", "save_every": 2, "eval_every": 0},
-    }
-    for part, keys in more.items():
-        made[part] = made.get(part, {}) | keys
-    return TrainConfig.from_dict(made)
+    return run_config(root, out, {"model": {"architecture": QWEN}, "optimizer": {"steps": 4}}, more)
 
 
 def samples(root: Path, family: str = "qwen2_5_vl", **keys: Any) -> tuple[Samples, Any]:

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 from part_sets import VIEWS, write_view_run, write_view_set
 from safetensors.torch import load_file
-from tiny_vlm import make_tiny
+from tiny_training import QWEN, make_qwen, run_config
 
 from s3d_ros.answer import model_wire as wire
 from s3d_ros.answer.choose import choose
@@ -40,28 +39,14 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    transformers.utils.logging.disable_progress_bar()
     root = tmp_path_factory.mktemp("parts")
-    make_tiny("qwen2_5_vl", root / "qwen2_5_vl")
-    settings = root / "qwen2_5_vl" / "preprocessor_config.json"  # few tokens a picture
-    kept = json.loads(settings.read_text())
-    kept["size"] = {"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 6}
-    settings.write_text(json.dumps(kept))
+    make_qwen(root)
     write_view_set(root / "set", write_view_run(root / "run"))
     return root
 
 
 def config(root: Path, out: Path, **more: dict[str, Any]) -> TrainConfig:
-    made: dict[str, Any] = {
-        "model": {"name": str(root / "qwen2_5_vl"), "architecture": "qwen2_5_vl", "local_only": True},
-        "tune": {"vision": True},
-        "data": {"set": str(root / "set"), "max_answer_tokens": 40},
-        "optimizer": {"steps": 2, "batch_size": 2, "lr": 1e-3, "warmup": 0.0},
-        "run": {"out": str(out), "device": "cpu", "save_every": 2, "eval_every": 0},
-    }
-    for part, keys in more.items():
-        made[part] = made.get(part, {}) | keys
-    return TrainConfig.from_dict(made)
+    return run_config(root, out, {"model": {"architecture": QWEN}}, more)
 
 
 def samples(root: Path, **more: dict[str, Any]) -> tuple[Samples, Any, list[RunPart]]:

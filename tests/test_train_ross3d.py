@@ -14,12 +14,11 @@ from typing import Any
 import cv2
 import pytest
 import torch
-import transformers
 import yaml
 from part_sets import VIEWS, write_view_run, write_view_set
 from safetensors.torch import load_file
 from test_train_parts import _Here
-from tiny_vlm import make_tiny
+from tiny_training import make_qwen, run_config
 from training_sets import packed, spoil
 from typer.testing import CliRunner
 
@@ -55,13 +54,8 @@ ALL = {
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    transformers.utils.logging.disable_progress_bar()
     root = tmp_path_factory.mktemp("ross3d")
-    make_tiny("qwen2_5_vl", root / "qwen2_5_vl")
-    settings = root / "qwen2_5_vl" / "preprocessor_config.json"  # few tokens a picture
-    kept = json.loads(settings.read_text())
-    kept["size"] = {"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 20}
-    settings.write_text(json.dumps(kept))
+    make_qwen(root, tokens=20)
     write_view_set(root / "set", write_view_run(root / "run"))
     train_autoencoder(_noise(), root / "vae", 2, 0)
     return root
@@ -72,17 +66,8 @@ def _noise() -> list[Any]:
 
 
 def config(root: Path, out: Path, **more: dict[str, Any]) -> TrainConfig:
-    made: dict[str, Any] = {
-        "model": {"name": str(root / "qwen2_5_vl"), "local_only": True},
-        "tune": {"vision": True},
-        "data": {"set": str(root / "set"), "max_answer_tokens": 40},
-        "optimizer": {"steps": 3, "batch_size": 2, "lr": 1e-3, "warmup": 0.0},
-        "reconstruct": {"vae": str(root / "vae"), "view_px": 32, "bev_px": 64},
-        "run": {"out": str(out), "device": "cpu", "save_every": 2, "eval_every": 0},
-    }
-    for part, keys in more.items():
-        made[part] = made.get(part, {}) | keys
-    return TrainConfig.from_dict(made)
+    own = {"optimizer": {"steps": 3}, "reconstruct": {"vae": str(root / "vae"), "view_px": 32, "bev_px": 64}}
+    return run_config(root, out, own, more)
 
 
 def prepared(made: TrainConfig) -> tuple[Samples, Any, list[Any]]:
