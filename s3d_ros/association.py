@@ -43,6 +43,14 @@ class Overlaps:
         """Share of each instance that is each object's, (I, K)."""
         return np.asarray(self.counts / np.maximum(self.sizes, 1)[:, None])
 
+    @cached_property
+    def swallowed(self) -> list[list[int]]:
+        """For each instance the objects (columns) that lie under its mask: it covers most of what is seen of them."""
+        found: list[list[int]] = [[] for _ in self.sizes]
+        for row, column in np.argwhere((self.of_object >= _SWALLOWED_SHARE) & (self.counts >= _LEAST_POINTS)).tolist():
+            found[row].append(column)
+        return found
+
 
 def assign(overlaps: Overlaps, bonus: F64, least_share: float) -> dict[int, int]:
     """Match instances and objects one to one; return row -> column.
@@ -74,10 +82,3 @@ def fragments(overlaps: Overlaps, matched: dict[int, int]) -> dict[int, int]:
         for r in np.flatnonzero((share >= _FRAGMENT_SHARE) & (overlaps.counts.max(axis=1) >= _LEAST_POINTS))
         if r not in matched and int(best[r]) in taken
     }
-
-
-def swallowed(overlaps: Overlaps, row: int, column: int | None) -> I64:
-    """Return the other objects (columns) that lie under the mask of a row: it covers most of what is seen of them."""
-    share = overlaps.of_object[row]
-    found = np.flatnonzero((share >= _SWALLOWED_SHARE) & (overlaps.counts[row] >= _LEAST_POINTS))
-    return np.asarray(found[found != column] if column is not None else found)

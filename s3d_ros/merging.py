@@ -74,6 +74,7 @@ def note_apart(tracks: Tracks, seen: Seen, matched: dict[int, Track], steps_s: d
     has_mask = np.array([t.slot in slots for t in present])
     close &= has_mask[:, None] | has_mask[None]
     parts = {_slots(matched[i], matched[j]) for i, j in seen.continuous if i in matched and j in matched}
+    views = {t.slot: t.view_from(seen.points.camera) for t in present}
     for i, j in np.argwhere(np.triu(close, 1)).tolist():
         a, b = present[i], present[j]
         if not has_mask[i]:
@@ -84,7 +85,7 @@ def note_apart(tracks: Tracks, seen: Seen, matched: dict[int, Track], steps_s: d
         if _slots(a, b) in parts:
             apart.add_weak(step_s)
         else:
-            apart.add(a.view_from(seen.points.camera), step_s)
+            apart.add(views[a.slot], step_s)
 
 
 def _covered(seen: Seen, matched: dict[int, Track]) -> dict[tuple[int, int], float]:

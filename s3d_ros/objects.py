@@ -192,10 +192,11 @@ class ObjectMap:
         u, v = seen.points.pixels.T
         bins, under = bins_of(frame.color[v, u]), seen.row_of_point >= 0
         counts = np.bincount(seen.row_of_point[under] * BINS + bins[under], minlength=len(seen.numbers) * BINS)
+        counts = counts.reshape(-1, BINS)
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         for row, track in matched.items():
             if seen.large[row]:
-                mine = counts[row * BINS : (row + 1) * BINS]
-                track.looks = track.looks + mine / max(mine.sum(), 1)
+                track.looks = track.looks + shares[row]
 
     def _look_at_flat(self, frame: Frame, matched: dict[int, Track]) -> None:
         """Let go of flat things whose place looks different now."""

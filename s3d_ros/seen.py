@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s3d_ros.association import Overlaps, swallowed
+from s3d_ros.association import Overlaps
 from s3d_ros.contact import continuous
 from s3d_ros.lifting import LiftedPoints
 from s3d_ros.track import Track
@@ -50,9 +50,7 @@ class Seen:
 
     def swallowed_by(self, row: int, track: Track) -> list[int]:
         """Return the columns of the other objects that lie under a track's mask."""
-        column = self.tracks.index(track) if track in self.tracks else None
-        found: list[int] = swallowed(self.overlaps, row, column).tolist()
-        return found
+        return [c for c in self.overlaps.swallowed[row] if self.tracks[c] is not track]
 
 
 def look_up(points: LiftedPoints, instances: Instances, tracks: Tracks, least_pixels: int) -> Seen:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import BoxWorld, circle, look_at, room
 
-from s3d_ros.association import Overlaps, assign, fragments, swallowed
+from s3d_ros.association import Overlaps, assign, fragments
 from s3d_ros.bearings import Sightline, by_bearing
 from s3d_ros.boxes import stands_out
 from s3d_ros.config import Config
@@ -61,15 +61,14 @@ def test_a_part_of_a_tables_mask_over_all_of_a_keyboard_is_the_tables():
     assert fragments(seen, matched) == {1: 0}
 
 
-def test_what_a_mask_covers_besides_its_own_is_swallowed():
-    seen = overlaps([[90, 40, 3]], [133], [100, 50, 90])
-    assert swallowed(seen, 0, 0).tolist() == [1]
-    assert swallowed(seen, 0, None).tolist() == [0, 1]
+def test_what_a_mask_covers_most_of_is_swallowed():
+    seen = overlaps([[90, 40, 3], [0, 0, 80]], [133, 80], [100, 50, 90])
+    assert seen.swallowed == [[0, 1], [2]]
 
 
 def test_nothing_seen_is_nothing_matched():
     empty = Overlaps(np.zeros((0, 0), np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    assert assign(empty, np.zeros((0, 0)), 0.3) == fragments(empty, {}) == {}
+    assert assign(empty, np.zeros((0, 0)), 0.3) == fragments(empty, {}) == {} and empty.swallowed == []
 
 
 @settings(max_examples=50, deadline=None)
