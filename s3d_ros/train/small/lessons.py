@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from s3d_ros.train.small.model import PIXEL_MEAN, PIXEL_STD
+from s3d_ros.train.small.model import pixel_values
 from s3d_ros.train.small.pictures import Picture, PictureSettings, picture
 from s3d_ros.train.small.prompting import Asked, Prompts
 from s3d_ros.train.small.questions import HELD_OUT, TRAINED, Asker
@@ -53,10 +53,7 @@ class Teacher:
         rng = np.random.default_rng([seed, index, 7])
         asker = Asker(one.things, one.others, rng, words)
         made = (self.prompts.asked(one, q, rng) for q in asker.draw(self.questions))
-        pixels = torch.from_numpy(one.pixels).permute(2, 0, 1)[None].float()
-        return Lesson(
-            one, (pixels / 255 - PIXEL_MEAN) / PIXEL_STD, [a for a in made if a is not None], self._named(one)
-        )
+        return Lesson(one, pixel_values([one.pixels]), [a for a in made if a is not None], self._named(one))
 
     def held_out(self, count: int) -> dict[str, list[Lesson]]:
         """Return lessons to evaluate on: other homes; in other words; with looks and styles of marks not trained on."""

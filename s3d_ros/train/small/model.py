@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,19 +27,19 @@ from s3d_ros.prompt import wording
 from s3d_ros.prompt.config import PromptConfig
 from s3d_ros.train.small.sprites import LABELS
 from s3d_ros.train.small.wordings import ASKED
+from s3d_ros.types import U8
 
 CELL_PX = 16  # a token stands for so many pixels along and down
 PIXEL_MEAN, PIXEL_STD = 0.5, 0.25  # of values 0..1
 # What it is shown, and how it is asked: goes with its weights as prompt.json
 PROMPT = PromptConfig(
     wording=wording.FINE_TUNED, frames=0, marker_px=9, marker_colors=True, bev_px=320, bev_square_m=8.0,
-    bev_beside=False, bev_dots_px=16, bev_markers=24, legend=True,
-    measured=False,
+    bev_dots_px=16, bev_markers=24, legend=True, measured=False,
 )  # fmt: skip
 # An object is one token, so that whoever names it needs nothing else to look for it
 NUMBERS = tuple(f"<OBJ{n:03d}>" for n in range(1000))
 _BLANK = "\u0120"  # as byte-level tokenizers write it
-_TURNED_BY, _FAST = 1e7, 12  # rotary base, and how many of a head's pairs turn fast enough to tell neighbours apart
+_TURNED_BY = 1e7  # rotary base: what is far away can still be found by content
 _STOP, _PAD, _IMAGE = "<|im_end|>", "<|endoftext|>", "<image>"
 # Short, for each token costs: what the user says ends with the stop token, and so does each answer
 TEMPLATE = (
@@ -90,10 +90,7 @@ def make_model(shape: ModelShape, tokenizer: PreTrainedTokenizerFast, seed: int 
         num_key_value_heads=shape.heads,
         head_dim=shape.hidden // shape.heads,
         max_position_embeddings=shape.context_tokens,
-        rope_parameters={
-            "rope_type": "default",
-            "rope_theta": _TURNED_BY,
-        },  # what is far away can still be found by content
+        rope_parameters={"rope_type": "default", "rope_theta": _TURNED_BY},
         tie_word_embeddings=True,
     )
     config = transformers.FastVlmConfig(
@@ -138,6 +135,11 @@ def _resnet(shape: ModelShape) -> Any:
 
 
 _TOWERS = {"segformer": _segformer, "resnet": _resnet}
+
+
+def pixel_values(images: Sequence[U8]) -> torch.Tensor:
+    """Return pictures (H, W, 3) of one size as the image processor gives them, (B, 3, H, W) float32."""
+    return (torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255 - PIXEL_MEAN) / PIXEL_STD
 
 
 @dataclass(frozen=True)
@@ -194,10 +196,8 @@ def _look_up(decoder: Any, tokenizer: PreTrainedTokenizerFast, shared: Codes) ->
     apart = (shared.digits - shared.digits.mean(dim=1, keepdim=True)).flatten(0, 1)
     digits = torch.linalg.svd(apart, full_matrices=False).Vh[: len(apart) - 3]
     mixed = torch.nn.init.orthogonal_(torch.empty_like(at.q_proj.weight))
-    fast = (
-        torch.arange(width) % (at.head_dim // 2) < _FAST
-    )  # of each head: where these are turned to depends on how far
-    at.q_proj.weight.copy_(mixed @ digits.T @ digits * ~fast[:, None])
+    slow = torch.arange(at.head_dim) % (at.head_dim // 2) >= _fast(at.head_dim)  # these hardly turn over a question
+    at.q_proj.weight.copy_(mixed @ digits.T @ digits * slow.repeat(width // at.head_dim)[:, None])
     at.k_proj.weight.copy_(at.q_proj.weight.roll(width // 2, dims=1))
     torch.nn.init.orthogonal_(at.v_proj.weight)
     at.o_proj.weight.copy_(at.v_proj.weight.T.roll(-(width // 2), dims=0) * 0.2)
@@ -205,13 +205,17 @@ def _look_up(decoder: Any, tokenizer: PreTrainedTokenizerFast, shared: Codes) ->
     at.k_norm.weight.fill_(1.6)
     if len(decoder.layers) > 3:
         head = torch.randn(at.head_dim, generator=generator)
-        slow = torch.arange(at.head_dim) % (at.head_dim // 2) >= at.head_dim // 5  # these hardly turn over a question
         meet = (head * slow / (head * slow).norm()).repeat(width // at.head_dim)
         quarter = width // 4  # turned, so that it is told from one's own
         _meet(decoder.layers[1].self_attn, meet, named, named, quarter)
         _before(decoder.layers[1].self_attn, named)
         _again(decoder.layers[2].self_attn, quarter)
         _meet(decoder.layers[3].self_attn, meet, end, named, 0)
+
+
+def _fast(head_dim: int) -> int:
+    """Return how many of a head's pairs turn fast enough to tell neighbours apart: the first ones."""
+    return head_dim // 5
 
 
 @torch.no_grad()
@@ -228,7 +232,7 @@ def _meet(attention: Any, meet: torch.Tensor, who: torch.Tensor, whom: torch.Ten
 def _before(attention: Any, who: torch.Tensor) -> None:
     """Let the last head of tokens that hold ``who`` look at the token before them: as rotary positions turn keys."""
     d = attention.head_dim
-    i = torch.arange(_FAST)
+    i = torch.arange(_fast(d))
     speed = _TURNED_BY ** (-2 * i / d)
     asks, is_asked = torch.zeros(d), torch.zeros(d)
     is_asked[i] = 1.0

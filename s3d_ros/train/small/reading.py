@@ -23,11 +23,10 @@ from torch.utils.data import DataLoader, Dataset
 from s3d_ros.train.small.going_on import check_settings, write_state
 from s3d_ros.train.small.model import (
     CELL_PX,
-    PIXEL_MEAN,
-    PIXEL_STD,
     ModelShape,
     make_model,
     make_tokenizer,
+    pixel_values,
     save_model,
     seen_digits,
 )
@@ -126,8 +125,7 @@ class Batch:
     @classmethod
     def of(cls, some: Sequence[Picture]) -> Batch:
         """Stack pictures of one size."""
-        pixels = torch.from_numpy(np.stack([p.pixels for p in some])).permute(0, 3, 1, 2).float()
-        pixels = (pixels / 255 - PIXEL_MEAN) / PIXEL_STD
+        pixels = pixel_values([p.pixels for p in some])
         number, ground = (
             torch.from_numpy(np.stack([getattr(p, k) for p in some])).long() for k in ("number", "ground")
         )
@@ -176,7 +174,7 @@ def score(model: Any, head: ReadingHead, some: Sequence[Picture], batch: int = 1
     """
     model.eval()
     right: list[np.ndarray] = []
-    plates, off, away, ground = [], [], [], []
+    plates, own, away, ground = [], [], [], []
     for start in range(0, len(some), batch):
         chunk = list(some[start : start + batch])
         given = Batch.of(chunk)
@@ -185,7 +183,7 @@ def score(model: Any, head: ReadingHead, some: Sequence[Picture], batch: int = 1
         plates.append(((read["plate"] > 0) == (given.number > 0)).float().mean().item())
         things = (given.ground >= 0) & (given.ground < FLOOR)
         ground.append((read["ground"].argmax(dim=-1)[things] == given.ground[things]).numpy())
-        off.append((read["where"].argmax(dim=-1) == given.where).all(dim=-1).float().mean().item())
+        own.append((read["where"].argmax(dim=-1) == given.where).all(dim=-1).float().mean().item())
         for k, one in enumerate(chunk):
             number, _, row, column = one.marks.T
             right.append(said[k, row, column] == digits_of(number))
@@ -198,7 +196,7 @@ def score(model: Any, head: ReadingHead, some: Sequence[Picture], batch: int = 1
         "tens": float(all_right[:, 1].mean()),
         "ground": float(np.concatenate(ground).mean()),
         "plate_cells": float(np.mean(plates)),
-        "where": float(np.mean(off)),
+        "where": float(np.mean(own)),
         "spot_px": float(np.median(np.concatenate(away))),
         "markers": float(len(all_right)),
     }
