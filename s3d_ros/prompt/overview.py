@@ -116,9 +116,13 @@ def draw_overview(view: Overview, numbering: Numbering, config: PromptConfig) ->
 
 
 def legend(marked: Sequence[SceneObject], numbering: Numbering) -> str:
-    """Return a line with the numbers and labels of what is marked; what has no label is left out."""
-    told = [f"{numbering.token_of(o.id)} {label_of(o)}" for o in marked if label_of(o)]
-    return f"Marked: {', '.join(told)}.\n" if told else ""
+    """Return lines with labels and numbers of what is marked, ``trash-can=<OBJ012>``; what has no label is left out.
+
+    In this order for a small model's sake: who looks for a chair finds what follows that word. And without blanks, so
+    that in its tokens these words are told from those of the question.
+    """
+    told = [f"{label_of(o).replace(' ', '-')}={numbering.token_of(o.id)}\n" for o in marked if label_of(o)]
+    return "".join(["Marked:\n", *told]) if told else ""
 
 
 def dotted(image: U8, every_px: int) -> U8:

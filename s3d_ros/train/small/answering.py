@@ -19,6 +19,7 @@ from torch import nn
 
 from s3d_ros.train.small.going_on import check_settings, write_state
 from s3d_ros.train.small.lessons import Lesson, Teacher, lessons
+from s3d_ros.train.small.lookup import mark_cells
 from s3d_ros.train.small.model import ModelShape, SmallModelError, make_model, make_tokenizer, save_model
 from s3d_ros.train.small.pictures import PictureSettings
 from s3d_ros.train.small.prompting import Prompts
@@ -173,6 +174,7 @@ class _Run:
             unknown = self.pupil.model.load_state_dict(kept, strict=False).unexpected_keys
         except RuntimeError as error:
             raise SmallModelError(f"{file} is of another shape: {' '.join(str(error).split())[:200]}") from error
+        mark_cells(self.pupil.model.model.multi_modal_projector)
         if unknown:
             raise SmallModelError(f"{file} is of another shape: it has {unknown[0]}, which this model lacks")
 

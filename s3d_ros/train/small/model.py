@@ -25,7 +25,7 @@ from s3d_ros.offline.questions_wordings_places import CAPTIONS, GROUNDING, SITUA
 from s3d_ros.offline.simulate.shapes import CATEGORIES
 from s3d_ros.prompt import wording
 from s3d_ros.prompt.config import PromptConfig
-from s3d_ros.train.small.sprites import LABELS
+from s3d_ros.train.small.lookup import BLANK, NUMBERS, TURNED_BY, look_up
 from s3d_ros.train.small.wordings import ASKED
 from s3d_ros.types import U8
 
@@ -36,10 +36,6 @@ PROMPT = PromptConfig(
     wording=wording.FINE_TUNED, frames=0, marker_px=9, marker_colors=True, bev_px=320, bev_square_m=8.0,
     bev_dots_px=16, bev_markers=24, legend=True, measured=False,
 )  # fmt: skip
-# An object is one token, so that whoever names it needs nothing else to look for it
-NUMBERS = tuple(f"<OBJ{n:03d}>" for n in range(1000))
-_BLANK = "\u0120"  # as byte-level tokenizers write it
-_TURNED_BY = 1e7  # rotary base: what is far away can still be found by content
 _STOP, _PAD, _IMAGE = "<|im_end|>", "<|endoftext|>", "<image>"
 # Short, for each token costs: what the user says ends with the stop token, and so does each answer
 TEMPLATE = (
@@ -61,7 +57,7 @@ class ModelShape:
     tower_widths: tuple[int, int, int] = (32, 64, 160)
     tower_depths: tuple[int, int, int] = (2, 2, 6)
     hidden: int = 192
-    layers: int = 5
+    layers: int = 6
     heads: int = 3
     mlp: int = 384
     vocabulary: int = 5120
@@ -90,7 +86,7 @@ def make_model(shape: ModelShape, tokenizer: PreTrainedTokenizerFast, seed: int 
         num_key_value_heads=shape.heads,
         head_dim=shape.hidden // shape.heads,
         max_position_embeddings=shape.context_tokens,
-        rope_parameters={"rope_type": "default", "rope_theta": _TURNED_BY},
+        rope_parameters={"rope_type": "default", "rope_theta": TURNED_BY},
         tie_word_embeddings=True,
     )
     config = transformers.FastVlmConfig(
@@ -101,7 +97,9 @@ def make_model(shape: ModelShape, tokenizer: PreTrainedTokenizerFast, seed: int 
     )
     model = transformers.FastVlmForConditionalGeneration(config)
     _keep_scale(model.model.multi_modal_projector)
-    _look_up(model.model.language_model, tokenizer, codes(shape.hidden))
+    known = tokenizer.get_vocab()
+    first = [known[t] for t in (_bytes(t) for t in _system_texts()) if t in known]
+    look_up(model.model.language_model, tokenizer, known[_STOP], first)
     if shape.tower == "segformer":
         _keep_scale(model.model.vision_tower)
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(_STOP)
@@ -142,117 +140,6 @@ def pixel_values(images: Sequence[U8]) -> torch.Tensor:
     return (torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255 - PIXEL_MEAN) / PIXEL_STD
 
 
-@dataclass(frozen=True)
-class Codes:
-    """The vectors that words and pictures' cells share. digits: (3, 10, d) hundreds, tens, units; labels: (L, d)."""
-
-    digits: torch.Tensor
-    labels: torch.Tensor
-
-
-def codes(hidden: int) -> Codes:
-    """Return the vectors of a width; always the same."""
-    rng = np.random.default_rng(20)
-    digits, labels = (rng.normal(0, hidden**-0.5, (*n, hidden)) for n in ((3, 10), (len(LABELS),)))
-    return Codes(torch.from_numpy(digits).float(), torch.from_numpy(labels).float())
-
-
-def seen_digits(hidden: int) -> torch.Tensor:
-    """Return the vectors (3, 10, d) of digits as cells hold them: words', turned by half their length."""
-    return codes(hidden).digits.roll(hidden // 2, dims=-1)
-
-
-def number_ids(tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
-    """Return the tokens (2, 1000) of objects' numbers, without a blank before them and with one."""
-    known = tokenizer.get_vocab()
-    return torch.tensor([[known[f"{blank}{n}"] for n in NUMBERS] for blank in ("", _BLANK)])
-
-
-@torch.no_grad()
-def _look_up(decoder: Any, tokenizer: PreTrainedTokenizerFast, shared: Codes) -> None:
-    """Let the first layers begin as look-ups.
-
-    In the first a word finds the cells that hold its vector, and takes what they hold: pictures hold vectors turned by
-    half their length, so a word does not find itself. In the second a name takes over what stands before it (labels
-    follow their numbers in the legend), and names look at each other; in the third a word finds itself where it stood
-    before, or what followed it there; in the fourth the end of a question looks at the names in it.
-    """
-    width = shared.digits.shape[-1]
-    words = decoder.embed_tokens.weight
-    generator = torch.Generator().manual_seed(22)
-    named, end = (torch.randn(width, generator=generator) * width**-0.5 for _ in range(2))
-    words[tokenizer.convert_tokens_to_ids(_STOP)] = end
-    n = torch.arange(1000)
-    told = shared.digits[0, n // 100] + shared.digits[1, n // 10 % 10] + shared.digits[2, n % 10]
-    words[number_ids(tokenizer)] = told + named
-    known = tokenizer.get_vocab()
-    for code, label in zip(shared.labels, LABELS, strict=True):
-        for form in {label.split()[-1], plural(label).split()[-1]}:
-            for word in (form, f"{_BLANK}{form}"):
-                if word in known:
-                    words[known[word]] = code + named
-    at = decoder.layers[0].self_attn
-    # By digits alone: beside what else a real cell holds, of its place and its surroundings, they are little
-    apart = (shared.digits - shared.digits.mean(dim=1, keepdim=True)).flatten(0, 1)
-    digits = torch.linalg.svd(apart, full_matrices=False).Vh[: len(apart) - 3]
-    mixed = torch.nn.init.orthogonal_(torch.empty_like(at.q_proj.weight))
-    slow = torch.arange(at.head_dim) % (at.head_dim // 2) >= _fast(at.head_dim)  # these hardly turn over a question
-    at.q_proj.weight.copy_(mixed @ digits.T @ digits * slow.repeat(width // at.head_dim)[:, None])
-    at.k_proj.weight.copy_(at.q_proj.weight.roll(width // 2, dims=1))
-    torch.nn.init.orthogonal_(at.v_proj.weight)
-    at.o_proj.weight.copy_(at.v_proj.weight.T.roll(-(width // 2), dims=0) * 0.2)
-    at.q_norm.weight.fill_(1.6)
-    at.k_norm.weight.fill_(1.6)
-    if len(decoder.layers) > 3:
-        head = torch.randn(at.head_dim, generator=generator)
-        meet = (head * slow / (head * slow).norm()).repeat(width // at.head_dim)
-        quarter = width // 4  # turned, so that it is told from one's own
-        _meet(decoder.layers[1].self_attn, meet, named, named, quarter)
-        _before(decoder.layers[1].self_attn, named)
-        _again(decoder.layers[2].self_attn, quarter)
-        _meet(decoder.layers[3].self_attn, meet, end, named, 0)
-
-
-def _fast(head_dim: int) -> int:
-    """Return how many of a head's pairs turn fast enough to tell neighbours apart: the first ones."""
-    return head_dim // 5
-
-
-@torch.no_grad()
-def _meet(attention: Any, meet: torch.Tensor, who: torch.Tensor, whom: torch.Tensor, turned: int) -> None:
-    """Let tokens that hold ``who`` look at those that hold ``whom``, and take over what these hold."""
-    for part, held in ((attention.q_proj, who), (attention.k_proj, whom)):
-        torch.nn.init.orthogonal_(part.weight, gain=0.3)
-        part.weight.add_(torch.outer(meet, held))
-    torch.nn.init.orthogonal_(attention.v_proj.weight)
-    attention.o_proj.weight.copy_(attention.v_proj.weight.T.roll(turned, dims=0) * 0.1)
-
-
-@torch.no_grad()
-def _before(attention: Any, who: torch.Tensor) -> None:
-    """Let the last head of tokens that hold ``who`` look at the token before them: as rotary positions turn keys."""
-    d = attention.head_dim
-    i = torch.arange(_fast(d))
-    speed = _TURNED_BY ** (-2 * i / d)
-    asks, is_asked = torch.zeros(d), torch.zeros(d)
-    is_asked[i] = 1.0
-    asks[i], asks[i + d // 2] = speed.cos(), -speed.sin()  # one step back
-    for part, held in ((attention.q_proj, asks), (attention.k_proj, is_asked)):
-        part.weight[-d:] = torch.outer(held / held.norm(), who)
-    attention.o_proj.weight[:, -d:] *= 5.0
-
-
-@torch.no_grad()
-def _again(attention: Any, turned: int) -> None:
-    """Let words look at the same word, and (the second head) at what holds it as ``_before`` took it over."""
-    d = attention.head_dim
-    torch.nn.init.orthogonal_(attention.q_proj.weight)
-    attention.k_proj.weight.copy_(attention.q_proj.weight)
-    attention.k_proj.weight[d : 2 * d] = attention.q_proj.weight[d : 2 * d].roll(turned, dims=1)
-    torch.nn.init.orthogonal_(attention.v_proj.weight)
-    attention.o_proj.weight.copy_(attention.v_proj.weight.T * 0.3)
-
-
 @torch.no_grad()
 def _keep_scale(part: torch.nn.Module) -> None:
     """Let each layer keep its input's scale: with Transformers' 0.02 depthwise convolutions start as good as shut."""
@@ -267,8 +154,7 @@ def make_tokenizer(vocabulary: int, texts: Iterable[str] | None = None) -> PreTr
     The parts of an object's number, and the sentences that end each prompt, are tokens of the vocabulary itself: the
     engine knows no added tokens in what people typed.
     """
-    fixed = (wording.SHORT, wording.LETTER, *(wording.system_text(s) for s in wording.WORDINGS))
-    fixed += tuple(wording.system_text(s, frames=False) for s in wording.WORDINGS)
+    fixed = (wording.SHORT, wording.LETTER, *_system_texts())
     whole = [*dict.fromkeys([*(f" {t}" for t in fixed), *fixed])]
     split = "|".join(
         [*(re.escape(t) for t in sorted(whole, key=len, reverse=True)), " ?<OBJ[0-9]{3}>", "[0-9]", r"\n+",
@@ -283,8 +169,8 @@ def make_tokenizer(vocabulary: int, texts: Iterable[str] | None = None) -> PreTr
     )
     core.decoder = decoders.ByteLevel()
     special = [_STOP, _PAD, _IMAGE]
-    own = [*NUMBERS, *(f"{_BLANK}{n}" for n in NUMBERS)]
-    own += [t.replace(" ", _BLANK).replace("\n", "\u010a") for t in whole]
+    own = [*NUMBERS, *(f"{BLANK}{n}" for n in NUMBERS)]
+    own += [_bytes(t) for t in whole]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     learnt = vocabulary - len(special) - len(own)
     if learnt < len(alphabet):
@@ -301,6 +187,14 @@ def make_tokenizer(vocabulary: int, texts: Iterable[str] | None = None) -> PreTr
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token=_STOP, pad_token=_PAD)
     tokenizer.add_special_tokens({"additional_special_tokens": special})
     return tokenizer
+
+
+def _system_texts() -> list[str]:
+    return [wording.system_text(style, frames=frames) for style in wording.WORDINGS for frames in (True, False)]
+
+
+def _bytes(text: str) -> str:
+    return text.replace(" ", BLANK).replace("\n", "\u010a")
 
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:

@@ -13,7 +13,8 @@ from s3d_ros.chat import Chat, ChatImage, Turn
 from s3d_ros.prompt.build import Prompter
 from s3d_ros.prompt.numbers import Numbering
 from s3d_ros.prompt.overview import legend
-from s3d_ros.train.small.model import CELL_PX, PROMPT, TEMPLATE, number_ids
+from s3d_ros.train.small.lookup import number_ids
+from s3d_ros.train.small.model import CELL_PX, PROMPT, TEMPLATE
 from s3d_ros.train.small.pictures import Picture
 from s3d_ros.train.small.questions import AskedThing
 from s3d_ros.vlm.tokens import ImageLayout, PromptMaker

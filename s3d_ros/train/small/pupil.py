@@ -14,7 +14,7 @@ from torch.nn import functional
 from s3d_ros.prompt.replies import read_value
 from s3d_ros.train.small.decoding import read_prefix, read_questions
 from s3d_ros.train.small.lessons import Lesson
-from s3d_ros.train.small.model import codes, number_ids
+from s3d_ros.train.small.lookup import codes, number_ids
 from s3d_ros.train.small.pictures import Picture
 from s3d_ros.train.small.prompting import Asked, Prompts, padded
 from s3d_ros.train.small.questions import GAUGES, AskedThing

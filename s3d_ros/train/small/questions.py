@@ -20,7 +20,7 @@ from s3d_ros.offline.questions_wordings import WORDINGS, Wording, plural
 from s3d_ros.prompt.numbers import token
 from s3d_ros.prompt.replies import grounded
 from s3d_ros.prompt.tasks import Task
-from s3d_ros.train.small.wordings import ASKED
+from s3d_ros.train.small.wordings import ASKED, MORE
 from s3d_ros.types import F64, SceneObject
 
 TRAINED, HELD_OUT = frozenset({"official", "open"}), frozenset({"held_out"})
@@ -314,8 +314,8 @@ _WAYS: dict[tuple[str, frozenset[str], bool], list[Wording]] = {}
 def _ways(name: str, splits: frozenset[str], no_several: bool) -> list[Wording]:
     key = (name, splits, no_several)
     if key not in _WAYS:
-        table = ASKED if name in ASKED else WORDINGS
-        _WAYS[key] = [w for w in table[name] if w.split in splits and "following" not in w.text
+        every = (*ASKED.get(name, ()), *MORE.get(name, ()), *(() if name in ASKED else WORDINGS[name]))
+        _WAYS[key] = [w for w in every if w.split in splits and "following" not in w.text
                       and "the options" not in w.text]  # fmt: skip
     return _WAYS[key]
 

@@ -21,6 +21,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from s3d_ros.train.small.going_on import check_settings, write_state
+from s3d_ros.train.small.lookup import PLACE_SCALE, seen_digits, seen_places
 from s3d_ros.train.small.model import (
     CELL_PX,
     ModelShape,
@@ -28,7 +29,6 @@ from s3d_ros.train.small.model import (
     make_tokenizer,
     pixel_values,
     save_model,
-    seen_digits,
 )
 from s3d_ros.train.small.pictures import FLOOR, NOTHING, Picture, PictureSettings, picture
 
@@ -37,6 +37,7 @@ _MAY_CHANGE = ("steps", "fixed_norms", "minutes", "every_steps", "workers")  # w
 _EVALUATION_SEED = 1_000_003  # no picture of it is trained on
 _SHARP = 6.0  # a token that holds a digit's vector once gives it so many logits
 _HELD = 5.0
+_PLACED = 20.0
 _GROUND = 0.2  # weight of what cells show: only labels need it, and these are listed
 _PLAIN_WEIGHT = 0.05  # of a cell that shows floor or nothing, beside one that shows a thing: most do
 
@@ -74,6 +75,7 @@ class ReadingHead(nn.Module):
         super().__init__()
         self.cells = cells
         self.register_buffer("digits", seen_digits(hidden), persistent=False)
+        self.register_buffer("places", seen_places(hidden), persistent=False)
         self.ground = nn.Linear(hidden, NOTHING + 1)
         self.plate = nn.Linear(hidden, 1)
         self.where = nn.Linear(hidden, 2 * cells)
@@ -83,13 +85,15 @@ class ReadingHead(nn.Module):
         """tokens: (B, h, w, d). Return, each (B, h, w, ...): plate (), where (2, cells: which column, which row),
 
         spot (4: how far away the marked thing's middle is, in cells along u and v; how far it reaches along both),
-        ground (labels + 2) and digits (3, 10). Digits are no layer's: a token must hold the vectors that words have.
+        ground (labels + 2), digits (3, 10), and place (4: the same as spot, as shares of the whole picture). Digits and
+        place are no layer's: a token must hold vectors that words know.
         """
         return {
             "plate": self.plate(tokens)[..., 0],
             "where": self.where(tokens).unflatten(-1, (2, self.cells)),
             "spot": self.spot(tokens),
             "ground": self.ground(tokens),
+            "place": torch.einsum("bhwd,pd->bhwp", tokens, self.places) / PLACE_SCALE + 0.5,
             "digits": _SHARP * torch.einsum("bhwd,pnd->bhwpn", tokens, self.digits),
         }
 
@@ -112,14 +116,16 @@ def tokens_of(model: Any, pixels: torch.Tensor, bf16: bool = False) -> torch.Ten
 class Batch:
     """pixels: (B, 3, H, W), as the image processor gives them. The rest (B, h, w): as of Picture.
 
-    spot: (B, h, w, 4) how far the marked object's middle is from the cell's, and how far it reaches, in cells. where:
-    (B, h, w, 2) which column and row of the whole picture the cell is.
+    spot: (B, h, w, 4) how far the marked object's middle is from the cell's, and how far it reaches, in cells. place:
+    (B, h, w, 4) where its middle is, and how far it reaches, as shares of the whole picture. where: (B, h, w, 2) which
+    column and row of the whole picture the cell is.
     """
 
     pixels: torch.Tensor
     number: torch.Tensor
     ground: torch.Tensor
     spot: torch.Tensor
+    place: torch.Tensor
     where: torch.Tensor
 
     @classmethod
@@ -129,7 +135,8 @@ class Batch:
         number, ground = (
             torch.from_numpy(np.stack([getattr(p, k) for p in some])).long() for k in ("number", "ground")
         )
-        spot, where = np.zeros((*number.shape, 4), np.float32), np.zeros((*number.shape, 2), np.int64)
+        spot, shares = (np.zeros((*number.shape, 4), np.float32) for _ in range(2))
+        where = np.zeros((*number.shape, 2), np.int64)
         h, w = number.shape[1:]
         for k, p in enumerate(some):
             rows, columns = (np.arange(n) + at for n, at in zip((h, w), p.corner, strict=True))
@@ -138,7 +145,8 @@ class Batch:
                 here = p.number == n
                 spot[k][here, :2] = place * p.cells - 0.5 - where[k][here]
                 spot[k][here, 2:] = size * p.cells
-        return cls(pixels, number, ground, torch.from_numpy(spot), torch.from_numpy(where))
+                shares[k][here] = [*place, *size]
+        return cls(pixels, number, ground, *map(torch.from_numpy, (spot, shares, where)))
 
 
 def reading_loss(read: dict[str, Any], batch: Batch) -> torch.Tensor:
@@ -163,6 +171,7 @@ def reading_loss(read: dict[str, Any], batch: Batch) -> torch.Tensor:
         for place, share in enumerate((0.5, 1.0, 1.0)):  # hundreds are mostly 0
             loss = loss + share * functional.cross_entropy(digits[marked][:, place], wanted[marked][:, place])
         loss = loss + 2 * functional.smooth_l1_loss(read["spot"][marked].float(), batch.spot[marked], beta=0.2)
+        loss = loss + _PLACED * functional.smooth_l1_loss(read["place"][marked].float(), batch.place[marked], beta=0.01)
     return loss
 
 
@@ -170,7 +179,7 @@ def reading_loss(read: dict[str, Any], batch: Batch) -> torch.Tensor:
 def score(model: Any, head: ReadingHead, some: Sequence[Picture], batch: int = 16) -> dict[str, float]:
     """Return how much of marked pictures is read, shares of markers; ground: of cells that show things.
 
-    where: of cells whose own column and row are told. spot_px: median error of where the marked object is from there.
+    where: of cells whose own column and row are told. spot_px: median error of the marked object's place.
     """
     model.eval()
     right: list[np.ndarray] = []
@@ -187,7 +196,8 @@ def score(model: Any, head: ReadingHead, some: Sequence[Picture], batch: int = 1
         for k, one in enumerate(chunk):
             number, _, row, column = one.marks.T
             right.append(said[k, row, column] == digits_of(number))
-            away.append(np.linalg.norm((read["spot"] - given.spot)[k].numpy()[row, column, :2], axis=1) * CELL_PX)
+            off = (read["place"] - given.place)[k].numpy()[row, column, :2] * one.cells
+            away.append(np.linalg.norm(off, axis=1) * CELL_PX)
     model.train()
     all_right = np.concatenate(right)
     return {
