@@ -35,12 +35,16 @@ class FakePipeline:
         self.go.set()
         self.fail_at: set[int] = set()
         self.resets = self.finished = 0
+        self.hasty: list[int] = []
 
     def reset(self) -> None:
         self.resets += 1
 
-    def process(self, frame: Frame, instances: Instances | None = None, is_new: bool = True) -> FrameResult:
+    def process(
+        self, frame: Frame, instances: Instances | None = None, is_new: bool = True, in_haste: bool = False
+    ) -> FrameResult:
         assert self.go.wait(10)
+        self.hasty += [frame.index] if in_haste else []
         if frame.index in self.fail_at:
             raise RuntimeError(f"frame {frame.index} is broken")
         self.seen.append((frame.index, is_new, instances))
@@ -120,6 +124,21 @@ def test_every_frame_is_mapped_when_there_is_time() -> None:
     worker.close()
     assert [index for index, _, _ in pipeline.seen] == list(range(10))
     assert worker.counts["fused"] == 10 and not worker.counts["late"] and not faults
+    assert not pipeline.hasty and not worker.counts["in_haste"]
+
+
+def test_of_frames_that_wait_each_third_is_fused_and_the_last() -> None:
+    worker, pipeline, _ = make_worker(max_late_frames=20)
+    pipeline.go.clear()
+    feed(worker, 0)
+    wait_for(lambda: worker.assembler.received["depth"] == 1)
+    for k in range(1, 9):
+        feed(worker, k)
+    pipeline.go.set()
+    wait_for(lambda: len(pipeline.seen) == 9)
+    worker.close()
+    assert pipeline.hasty == [1, 2, 4, 5, 7]  # when 0 began nothing waited, after 8 nothing does
+    assert worker.counts["in_haste"] == 5 and worker.counts["fused"] == 9
 
 
 def test_late_frames_are_dropped_oldest_first_and_counted() -> None:

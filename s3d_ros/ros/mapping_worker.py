@@ -1,7 +1,8 @@
 """The thread between the mapper's callbacks and the pipeline. Free of rclpy.
 
-Callbacks put messages in and return; the thread decodes, pairs and maps them. When it is late it drops frames, the
-oldest first, and counts them: a map of the present is worth more than one of a second ago.
+Callbacks put messages in and return; the thread decodes, pairs and maps them. While frames wait, two of three are mapped
+in haste: their objects are followed, their depth is not fused. When that is not enough it drops frames, the oldest first,
+and counts them: a map of the present is worth more than one of a second ago.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from s3d_ros.types import Arrival, Frame, Instances, PoseNews
 
 MAX_IMAGES = 240  # that wait to be paired: two seconds of three streams at 30 Hz, with room
 SETTLE_S = 1.0  # without a new frame: the map is brought up to date, as at the end of a recording
+MOST_IN_HASTE = 2  # frames, one after the other
 IDLE_S = 0.05  # how often the thread looks for instances from elsewhere when nothing arrives
 
 LATE = {
@@ -86,7 +88,9 @@ class MappingWorker:
         """
         self.assembler = assembler
         self.pipeline = pipeline
-        self.counts: Counter[str] = Counter()  # fused, segmented, late, overrun, failed, corrections, remade
+        # fused, in_haste (of these), segmented, late, overrun, failed, corrections, remade
+        self.counts: Counter[str] = Counter()
+        self._hasty = 0  # frames since the last whose depth was fused
         self.busy_s = 0.0
         self._router = MessageRouter(assembler)
         self._on_frame, self._on_fault = on_frame, on_fault
@@ -239,9 +243,12 @@ class MappingWorker:
         if not is_new and (frame.index in self._left_out or frame.index <= self._forgotten):
             return
         self._newest = max(self._newest, frame.index)
-        result = self.pipeline.process(frame, instances, is_new)
+        in_haste = is_new and self._hasty < MOST_IN_HASTE and any(a.is_new for a in self._ready)
+        result = self.pipeline.process(frame, instances, is_new, in_haste)
         if is_new:
+            self._hasty = self._hasty + 1 if in_haste else 0
             self.counts["fused"] += 1
+            self.counts["in_haste"] += in_haste
             self._unsettled, self._mapped_at = frame, time.monotonic()
             self._newest_frame = frame
         if is_new and instances is None and self._segmenter is not None and self._nobody_gives():

@@ -54,6 +54,7 @@ class Status:
         values = {
             "frames_per_second": f"{fps:.1f}",
             "frames_fused": str(fused),
+            "frames_in_haste": str(worker.counts["in_haste"]),
             "busy_share": f"{busy:.2f}",
             **{f"received/{role}": str(count) for role, count in sorted(assembler.received.items())},
             **{f"dropped/{reason}": str(count) for reason, count in sorted(dropped.items())},

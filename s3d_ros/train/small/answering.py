@@ -19,7 +19,7 @@ from torch import nn
 
 from s3d_ros.train.small.going_on import check_settings, write_state
 from s3d_ros.train.small.lessons import Lesson, Teacher, lessons
-from s3d_ros.train.small.lookup import mark_cells
+from s3d_ros.train.small.lookup import LOOKED_UP, mark_cells
 from s3d_ros.train.small.model import ModelShape, SmallModelError, make_model, make_tokenizer, save_model
 from s3d_ros.train.small.pictures import PictureSettings
 from s3d_ros.train.small.prompting import Prompts
@@ -28,6 +28,7 @@ from s3d_ros.train.small.reading import pace
 
 _STATE = "answering.pt"
 _MAY_CHANGE = ("steps", "minutes", "every_steps", "workers", "reading")
+_BEGUN_PACE, _WORDS_PACE = 0.1, 0.3  # of the learning rate
 _SEED = 100  # other pictures than stage 1's
 
 
@@ -111,12 +112,17 @@ class _Run:
         for part in (look_up.q_proj, look_up.k_proj, look_up.q_norm, look_up.k_norm):
             part.requires_grad_(False)
         self.pupil.train()
-        still = [self.pupil.decoder.embed_tokens.weight]
         self._trained = [p for p in self.pupil.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in self._trained if p is not still[0]], "weight_decay": settings.weight_decay},
-            {"params": still, "weight_decay": 0.0},  # what no gradient reaches must stay
-        ]
+        words = [self.pupil.decoder.embed_tokens.weight]
+        begun = [p for layer in self.pupil.decoder.layers[:LOOKED_UP] for p in layer.self_attn.parameters()]
+        slow = {id(p) for p in (*words, *begun)}
+        # Most of the first steps' loss is which words are said at all: it would undo what the look-up begins with
+        self._groups = (
+            (1.0, settings.weight_decay, [p for p in self._trained if id(p) not in slow]),
+            (_BEGUN_PACE, 0.0, [p for p in begun if p.requires_grad]),
+            (_WORDS_PACE, 0.0, words),  # without decay: what no gradient reaches must stay
+        )
+        groups = [{"params": some, "weight_decay": decay} for _, decay, some in self._groups]
         self.optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98))
         self._told = {k: v for k, v in asdict(settings).items() if k not in _MAY_CHANGE}
         if (out / _STATE).is_file():
@@ -125,8 +131,8 @@ class _Run:
     def advance(self, lessons: Sequence[Lesson]) -> float:
         """Take one step; return the loss."""
         s = self.settings
-        for group in self.optimiser.param_groups:
-            group["lr"] = s.learning_rate * pace(self.step, s.warmup_steps, s.steps)
+        for group, (share, _, _) in zip(self.optimiser.param_groups, self._groups, strict=True):
+            group["lr"] = share * s.learning_rate * pace(self.step, s.warmup_steps, s.steps)
         self.optimiser.zero_grad(set_to_none=True)
         sparse = self.step < s.sparse * s.steps
         self.pupil.chance.manual_seed(s.seed * 1_000_003 + self.step)  # the same where a run goes on

@@ -22,6 +22,7 @@ NUMBERS = tuple(f"<OBJ{n:03d}>" for n in range(1000))
 BLANK = "\u0120"  # as byte-level tokenizers write it
 TURNED_BY = 1e7  # rotary base: what is far away can still be found by content
 PLACE_SCALE = 8.0  # a cell's token holds (place - 0.5) so many times, along vectors of length 1
+LOOKED_UP = 5  # layers that ``look_up`` makes
 _BACK_TO_LABEL = 2  # in "chair=<OBJ012>"
 _BACK_TO_NAME = 4  # from one named thing to the one before it, in most questions
 _FLAGS = ("named", "listed", "word", "end", "text", "nothing", "seen")
@@ -101,6 +102,7 @@ def look_up(decoder: Any, tokenizer: PreTrainedTokenizerFast, stop_id: int, firs
     makers = (_find_cells, _find_label, _find_listed, _find_named, _gather)
     for layer, make in zip(decoder.layers, makers, strict=False):
         make(layer.self_attn, shared, seed)
+    decoder.norm.weight.fill_(0.3)  # else numbers' long vectors are said all the time
 
 
 @torch.no_grad()

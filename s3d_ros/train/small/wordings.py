@@ -146,7 +146,8 @@ MORE: dict[str, tuple[Wording, ...]] = {
             "Facing the {face}, with the {stand} behind me: is the {target} on my left or my right?",
             "Is the {target} left or right for somebody at the {stand} who looks at the {face}?",
             "On which hand is the {target}, left or right, when I go from the {stand} to the {face}?",
-            "Somebody stands at the {stand} and faces the {face}. On which side of them is the {target}, left or right?",
+            "Somebody stands at the {stand} and faces the {face}. On which side of them is the {target}, "
+            "left or right?",
             "With my back to the {stand} I look at the {face}. Left or right: on which side is the {target}?",
             "Looking from the {stand} to the {face}, do I see the {target} to the left or to the right?",
             "At the {stand}, facing the {face}: is the {target} left or right?",
@@ -166,9 +167,10 @@ MORE: dict[str, tuple[Wording, ...]] = {
     "object_rel_direction_hard": wordings(
         [],
         [
-            "I face the {face} and stand by the {stand}. Is the {target} front-left, front-right, back-left or back-right?",
-            "For somebody at the {stand} who looks at the {face}, is the {target} front-left, front-right, back-left or "
+            "I face the {face} and stand by the {stand}. Is the {target} front-left, front-right, back-left or "
             "back-right?",
+            "For somebody at the {stand} who looks at the {face}, is the {target} front-left, front-right, back-left "
+            "or back-right?",
             "Looking from the {stand} to the {face}, is the {target} front-left, front-right, back-left or back-right?",
         ],
         [],
