@@ -213,3 +213,16 @@ def test_a_fault_while_the_map_is_drawn_does_not_end_the_drawing(monkeypatch):
     results = [pipeline.process(*both) for both in frames[15:]]
     assert any(r.scene is not None and r.scene.bev is not None for r in results)
     assert len(pipeline.cloud()[0]) > 1000
+
+
+def test_in_haste_objects_are_followed_and_depth_is_not_fused(toured):
+    world, hasty = BoxWorld(room(**THINGS)), Pipeline(Config())
+    for i, T in enumerate(circle(60)):
+        frame, instances = world.frame(T, i)
+        blocks = len(hasty.fusion)
+        told = hasty.process(frame, instances, in_haste=i % 3 > 0)
+        assert set(told.instance_ids) == set(instances.numbers)
+        assert i % 3 == 0 or len(hasty.fusion) <= blocks
+    _, scene, _ = toured
+    assert sorted(o.label for o in hasty.finish(frame).objects) == sorted(o.label for o in scene.objects)
+    assert 0.9 * len(toured[0].fusion) < len(hasty.fusion)

@@ -1,8 +1,8 @@
 """The thread between the mapper's callbacks and the pipeline. Free of rclpy.
 
-Callbacks put messages in and return; the thread decodes, pairs and maps them. While frames wait, two of three are mapped
-in haste: their objects are followed, their depth is not fused. When that is not enough it drops frames, the oldest first,
-and counts them: a map of the present is worth more than one of a second ago.
+Callbacks put messages in and return; the thread decodes, pairs and maps them. While frames wait, two of three are
+mapped in haste: their objects are followed, their depth is not fused. When that is not enough it drops frames, the
+oldest first, and counts them: a map of the present is worth more than one of a second ago.
 """
 
 from __future__ import annotations

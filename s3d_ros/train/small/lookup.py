@@ -26,7 +26,7 @@ LOOKED_UP = 5  # layers that ``look_up`` makes
 _BACK_TO_LABEL = 2  # in "chair=<OBJ012>"
 _BACK_TO_NAME = 4  # from one named thing to the one before it, in most questions
 _FLAGS = ("named", "listed", "word", "end", "text", "nothing", "seen")
-_TEXT, _SEEN, _USUAL_REACH = 0.5, 8.0, 0.1
+_TEXT, _SEEN, _USUAL_REACH, _WORD_LENGTH = 0.8, 8.0, 0.1, 0.9
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,6 @@ def look_up(decoder: Any, tokenizer: PreTrainedTokenizerFast, stop_id: int, firs
     makers = (_find_cells, _find_label, _find_listed, _find_named, _gather)
     for layer, make in zip(decoder.layers, makers, strict=False):
         make(layer.self_attn, shared, seed)
-    decoder.norm.weight.fill_(0.3)  # else numbers' long vectors are said all the time
 
 
 @torch.no_grad()
@@ -123,7 +122,10 @@ def _words(
     words: torch.Tensor, tokenizer: PreTrainedTokenizerFast, stop_id: int, first_ids: Sequence[int], shared: Codes
 ) -> None:
     flags, n = shared.flags, torch.arange(1000)
-    words[stop_id] = 2 * flags["end"]
+    words.mul_(
+        _WORD_LENGTH * words.shape[1] ** -0.5 / words.std()
+    )  # else numbers, which are long, are said all the time
+    words[stop_id] = 1.5 * flags["end"]
     told = shared.digits[0, n // 100] + shared.digits[1, n // 10 % 10] + shared.digits[2, n % 10]
     bare, blank = number_ids(tokenizer)  # in the legend and in answers they stand without a blank
     words[bare], words[blank] = told + flags["listed"], told + flags["named"]
@@ -134,7 +136,7 @@ def _words(
                 if word in known:
                     words[known[word]] = code + flags["word"] + flag
     words += _TEXT * flags["text"]
-    words[first_ids] = 6 * flags["nothing"]  # much, beside what layers add to it
+    words[first_ids] = 4 * flags["nothing"]  # much, beside what layers add to it
 
 
 def _find_cells(at: Any, shared: Codes, seed: torch.Generator) -> None:
@@ -180,7 +182,7 @@ def _find_named(at: Any, shared: Codes, seed: torch.Generator) -> None:
     _let(at, asks, is_asked, named, named, seed)
     _carry(at, 0.1 * _all_but_nothing(shared), seed)
     for head in (0, 1):
-        _carry_places(at, head, shared.places[0], shared.places[head + 1], 0.4)
+        _carry_places(at, head, shared, 0.4)
     _sink(at, shared, seed)
     _sharpen(at, 2.0)
 
@@ -189,7 +191,9 @@ def _gather(at: Any, shared: Codes, seed: torch.Generator) -> None:
     asks, is_asked = _steps_back(at, 0, range(4, 7))
     meet = _meet(at, seed)
     _let(at, meet + asks, meet + is_asked, shared.flags["end"], shared.flags["named"], seed)
-    _carry(at, 0.3 * _all_but_nothing(shared), seed)
+    kept = 0.15 * _all_but_nothing(shared) + 0.2 * _span(shared.places.flatten(0, 1))
+    kept = kept - 0.08 * _span(_centred_digits(shared))  # else each question is answered by the last thing's number
+    _carry(at, kept, seed)
     _sink(at, shared, seed)
     _sharpen(at, 2.0)
 
@@ -221,13 +225,16 @@ def _all_but_nothing(shared: Codes) -> torch.Tensor:
     return torch.eye(len(nothing)) - torch.outer(nothing, nothing)
 
 
-def _carry_places(at: Any, head: int, whose: torch.Tensor, to: torch.Tensor, share: float) -> None:
-    """Let a head's first four values be a place, and take it over as another one's."""
-    first, d = head * at.head_dim, at.head_dim
-    at.v_proj.weight[first : first + d] -= at.v_proj.weight[first : first + d] @ whose.T @ whose
-    at.v_proj.weight[first : first + 4] = whose
-    at.o_proj.weight[:, first : first + d] = at.v_proj.weight[first : first + d].T * share * 0.3
-    at.o_proj.weight[:, first : first + 4] = to.T * share
+def _carry_places(at: Any, head: int, shared: Codes, share: float) -> None:
+    """Let a head's first four values be a place, and take it over as that of the one, or the second one, before."""
+    own, other = shared.places[0], shared.places[head + 1]
+    part = slice(head * at.head_dim, (head + 1) * at.head_dim)
+    value = at.v_proj.weight[part] - at.v_proj.weight[part] @ own.T @ own
+    value[:4] = own
+    at.v_proj.weight[part] = value
+    taken = 0.1 * _all_but_nothing(shared) @ value.T
+    taken[:, :4] = share * other.T
+    at.o_proj.weight[:, part] = taken
 
 
 def _steps_back(at: Any, steps: int, pairs: range) -> tuple[torch.Tensor, torch.Tensor]:
