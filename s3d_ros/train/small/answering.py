@@ -1,7 +1,7 @@
-"""Stages 2 and 3: the decoder learns where things are that are named, then to answer questions about them.
+"""Stages 2 and 3: the decoder learns where things are that questions name, then to answer these questions.
 
-The picture's encoder is as stage 1 left it. In stage 2 a thing's name alone, its number or its category, must tell
-where it is; in stage 3 this goes on beside the questions, many to a picture in one pass.
+The picture's encoder is as stage 1 left it. In stage 2 what is named in a question, by number or category, must tell
+where it is, and the question's end how these things lie; in stage 3 this goes on beside the answers.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ from s3d_ros.train.small.reading import pace
 _STATE = "answering.pt"
 _MAY_CHANGE = ("steps", "minutes", "every_steps", "workers", "reading")
 _BEGUN_PACE, _WORDS_PACE = 0.1, 0.3  # of the learning rate
+_LOOKS_STILL = 0.3  # share of the steps in which who looks at whom stays as it begins
 _SEED = 100  # other pictures than stage 1's
 
 
 @dataclass(frozen=True)
 class AnsweringSettings:
-    """A run of stages 2 and 3. reading: folder of stage 1's run. pointing_steps: of ``steps``, those of stage 2.
+    """A run of stages 2 and 3. reading: folder of stage 1's run.
+
+    pointing_steps: of ``steps``, those of stage 2, without answers; in as many more answers come to count in full.
 
     blind: the twin that gets no picture, only the words. batch: pictures a step; questions: on each. sparse: share of
     the steps in which most of the cells without a plate are left out, which saves a quarter.
@@ -114,15 +117,17 @@ class _Run:
         self.pupil.train()
         self._trained = [p for p in self.pupil.parameters() if p.requires_grad]
         words = [self.pupil.decoder.embed_tokens.weight]
-        begun = [p for layer in self.pupil.decoder.layers[:LOOKED_UP] for p in layer.self_attn.parameters()]
-        slow = {id(p) for p in (*words, *begun)}
+        begun = [layer.self_attn for layer in self.pupil.decoder.layers[:LOOKED_UP]]
+        looks = [p for at in begun for part in (at.q_proj, at.k_proj, at.q_norm, at.k_norm) for p in part.parameters()]
+        takes = [p for at in begun for part in (at.v_proj, at.o_proj) for p in part.parameters()]
+        slow = {id(p) for p in (*words, *looks, *takes)}
         # Most of the first steps' loss is which words are said at all: it would undo what the look-up begins with
-        self._groups = (
-            (1.0, settings.weight_decay, [p for p in self._trained if id(p) not in slow]),
-            (_BEGUN_PACE, 0.0, [p for p in begun if p.requires_grad]),
-            (_WORDS_PACE, 0.0, words),  # without decay: what no gradient reaches must stay
-        )
-        groups = [{"params": some, "weight_decay": decay} for _, decay, some in self._groups]
+        groups = [
+            {"params": [p for p in self._trained if id(p) not in slow], "weight_decay": settings.weight_decay},
+            {"params": takes, "weight_decay": 0.0},
+            {"params": [p for p in looks if p.requires_grad], "weight_decay": 0.0},
+            {"params": words, "weight_decay": 0.0},  # what no gradient reaches must stay
+        ]
         self.optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98))
         self._told = {k: v for k, v in asdict(settings).items() if k not in _MAY_CHANGE}
         if (out / _STATE).is_file():
@@ -131,22 +136,21 @@ class _Run:
     def advance(self, lessons: Sequence[Lesson]) -> float:
         """Take one step; return the loss."""
         s = self.settings
-        for group, (share, _, _) in zip(self.optimiser.param_groups, self._groups, strict=True):
+        looks = _BEGUN_PACE if self.step >= _LOOKS_STILL * s.steps else 0.0
+        for group, share in zip(self.optimiser.param_groups, (1.0, _BEGUN_PACE, looks, _WORDS_PACE), strict=True):
             group["lr"] = share * s.learning_rate * pace(self.step, s.warmup_steps, s.steps)
         self.optimiser.zero_grad(set_to_none=True)
         sparse = self.step < s.sparse * s.steps
         self.pupil.chance.manual_seed(s.seed * 1_000_003 + self.step)  # the same where a run goes on
         with torch.no_grad():
             seen = self.pupil.seen(lessons)
+        words = 1.0 if seen is None else min(1.0, max(0.0, self.step / max(1, s.pointing_steps) - 1))
         total = 0.0
         for k, lesson in enumerate(lessons):
             tokens = None if seen is None else seen[k]
             with torch.autocast("cpu", torch.bfloat16, enabled=s.bf16):
-                if self.step < s.pointing_steps and tokens is not None:
-                    loss = self.pupil.pointing(lesson, tokens, sparse)
-                else:
-                    loss, said = self.pupil.answers(lesson, tokens, sparse)
-                    self.questions += len(said)
+                loss, said = self.pupil.answers(lesson, tokens, sparse, words)
+                self.questions += len(said) if words > 0 else 0
             (loss / len(lessons)).backward()
             total += loss.item() / len(lessons)
         nn.utils.clip_grad_norm_(self._trained, 1.0)

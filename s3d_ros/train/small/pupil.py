@@ -25,6 +25,7 @@ _GROUP = 20  # questions of about the same length that go through the decoder to
 _POINTING, _WHICH, _GAUGE = 10.0, 0.5, 2.0  # weights of where a named thing is, of what it is, and of how two lie
 _BESIDE = 0.3  # of all of these, beside the answers
 _PLAIN_KEPT = 0.15
+_RECALLED = 3
 
 
 class Pointer(nn.Module):
@@ -53,6 +54,7 @@ class Pupil(nn.Module):
         hidden = model.config.text_config.hidden_size
         self.pointer = Pointer(hidden)
         self.gauge = nn.Linear(hidden, GAUGES)
+        self.recall = nn.Linear(hidden, 2 * _RECALLED)
         self.chance = torch.Generator()  # of what is left out of pictures
         self.labels = codes(hidden).labels
         fixed = number_ids(tokenizer).flatten()  # their vectors hold digits: numbers never trained on are alike
@@ -95,18 +97,13 @@ class Pupil(nn.Module):
             embedded = torch.where(image[keep][:, None], spread, embedded)
         return read_prefix(self.decoder, embedded, places), len(ids)
 
-    def pointing(self, lesson: Lesson, tokens: torch.Tensor | None, sparse: bool = False) -> torch.Tensor:
-        """Return the loss of names alone."""
-        kept, start = self.read(lesson.picture, tokens, sparse)
-        rows = padded([ids for ids, _ in lesson.names], self.prompts.stop_id)
-        hidden = read_questions(self.decoder, kept, self.decoder.embed_tokens(rows), start)
-        last = hidden[torch.arange(len(rows)), torch.tensor([len(ids) - 1 for ids, _ in lesson.names])]
-        return self.pointer.loss(last, [k for _, k in lesson.names], lesson.picture, self.labels)
-
     def answers(
-        self, lesson: Lesson, tokens: torch.Tensor | None, sparse: bool = False
+        self, lesson: Lesson, tokens: torch.Tensor | None, sparse: bool = False, words: float = 1.0
     ) -> tuple[torch.Tensor, list[tuple[AskedThing, list[int]]]]:
-        """Return the loss of a lesson's questions, and for each what was said, token by token after the right ones."""
+        """Return the loss of a lesson's questions, and for each what was said, token by token after the right ones.
+
+        words: weight of the answers, beside what questions' tokens must tell.
+        """
         kept, start = self.read(lesson.picture, tokens, sparse)
         embedding = self.decoder.embed_tokens
         asked = sorted(lesson.asked, key=lambda a: len(a.ids))
@@ -120,7 +117,7 @@ class Pupil(nn.Module):
             row, column = (torch.tensor(x) for x in zip(*at, strict=True))
             wanted = torch.tensor([group[k].ids[i] for k, i in at])
             logits = functional.linear(hidden[row, column - 1], embedding.weight).float()
-            total = total + functional.cross_entropy(logits, wanted, reduction="sum")
+            total = total + words * functional.cross_entropy(logits, wanted, reduction="sum")
             best = logits.argmax(dim=-1).tolist()
             for k, a in enumerate(group):
                 said.append((a.question, [b for b, (r, _) in zip(best, at, strict=True) if r == k]))
@@ -136,11 +133,24 @@ class Pupil(nn.Module):
             row, column, things = (list(x) for x in zip(*points, strict=True))
             loss = loss + self.pointer.loss(hidden[row, column], things, one, self.labels)
         wanted = torch.tensor([a.question.gauge for a in group])
-        told = self.gauge(hidden[range(len(group)), [a.answer - 1 for a in group]]).float()
+        ends = hidden[range(len(group)), [a.answer - 1 for a in group]]
+        told = self.gauge(ends).float()
         asked = ~wanted.isnan()
+        if points:
+            loss = loss + _POINTING * self._recalled(ends, group, one)
         if asked.any():
             loss = loss + _GAUGE * functional.smooth_l1_loss(told[asked], wanted[asked], beta=0.1)
         return loss
+
+    def _recalled(self, ends: torch.Tensor, group: Sequence[Asked], one: Picture) -> torch.Tensor:
+        """Return the loss of what the ends of questions tell of where the last things are that they name."""
+        wanted = torch.full((len(group), _RECALLED, 2), torch.nan)
+        for k, a in enumerate(group):
+            named = [thing for i, thing in sorted(a.points) if i < a.answer - 1][::-1][:_RECALLED]
+            wanted[k, : len(named)] = torch.from_numpy(one.spots[named]).float()
+        wanted = wanted.flatten(1)
+        asked = ~wanted.isnan()
+        return functional.smooth_l1_loss(self.recall(ends).float().sigmoid()[asked], wanted[asked], beta=0.02)
 
 
 @torch.no_grad()
