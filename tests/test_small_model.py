@@ -228,6 +228,7 @@ def test_the_loss_knows_what_is_right() -> None:
         * (number > 0)[..., None, None],  # each vector held once, elsewhere none
         "ground": sure(batch.ground, NOTHING + 1),
         "spot": batch.spot,
+        "place": batch.place,
     }
     least = reading_loss(read, batch)
     assert least < 0.06  # what a share of 0.98 for each digit costs
@@ -237,6 +238,7 @@ def test_the_loss_knows_what_is_right() -> None:
     elsewhere = torch.where((number > 0)[..., None, None], read["digits"], read["digits"].amax() / 2)
     assert reading_loss({**read, "digits": elsewhere}, batch) > least + 1
     assert reading_loss({**read, "where": read["where"].flip(2)}, batch) > 10
+    assert reading_loss({**read, "place": batch.place + 0.1}, batch) > least + 1  # a tenth of the picture away
     assert reading_loss({**read, "spot": batch.spot + 1}, batch) > 1
     assert reading_loss({**read, "ground": read["ground"].roll(1, dims=-1)}, batch) > 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +19,12 @@ from s3d_ros.prompt.tasks import Task
 from s3d_ros.train.small.answering import AnsweringSettings, train_answering
 from s3d_ros.train.small.decoding import read_prefix, read_questions
 from s3d_ros.train.small.lessons import Teacher
-from s3d_ros.train.small.model import ModelShape, SmallModelError, make_model, make_tokenizer, seen_digits
-from s3d_ros.train.small.pictures import Picture, PictureSettings, picture
+from s3d_ros.train.small.model import ModelShape, SmallModelError, make_model, make_tokenizer
+from s3d_ros.train.small.pictures import PictureSettings, picture
 from s3d_ros.train.small.prompting import Prompts, padded
 from s3d_ros.train.small.pupil import Pupil, score
-from s3d_ros.train.small.questions import HELD_OUT, KINDS, TRAINED, AskedThing, Asker, gaps_m
-from s3d_ros.train.small.reading import ReadingSettings, digits_of, train_reading
+from s3d_ros.train.small.questions import HELD_OUT, KINDS, TRAINED, AskedThing, Asker, _ways, gaps_m
+from s3d_ros.train.small.reading import ReadingSettings, train_reading
 from s3d_ros.train.small.scoring import guessed, is_right, mapped, questions
 from s3d_ros.train.small.sprites import LABELS
 from s3d_ros.types import Answer, ErrorCode, OrientedBox, SceneObject
@@ -65,18 +66,28 @@ def test_gaps_are_between_closest_points() -> None:
     np.testing.assert_allclose(gaps_m(turned), gaps, atol=1e-6)  # by the general way
 
 
+def slots(name: str, text: str) -> dict[str, int]:
+    """Return which object stands in which place of a wording that the text is of, by number."""
+    for way in _ways(name, TRAINED, False):
+        pattern = re.sub(r"(the )?\\{(\w+)\\}", r"object (?P<\2>\\d+)", re.escape(way.text).replace("\\ ", " "))
+        pattern = pattern.replace("(?P<face>\\d+)", "(?P=face)").replace("(?P=face)", "(?P<face>\\d+)", 1)
+        if found := re.fullmatch(pattern, text, re.IGNORECASE):
+            return {k: int(v) for k, v in found.groupdict().items()}
+    raise AssertionError(f"no wording of {name}: {text}")
+
+
 def test_answers_known_by_hand() -> None:
     by_number = {"by_category": 0.0}
     names = {o.id: o.label for o in ROOM}
     for q in drawn("category"):
-        assert q.answer == names[int(q.text.split("object ")[1][0])]
+        assert q.answer == names[int(re.findall(r"object (\d)", q.text)[0])]
     assert {q.objects for q in drawn("id")} == {(1,), (2,), (3,)}  # "the chair" could be two
     assert {(q.text.find("chairs") >= 0, q.answer) for q in drawn("count") if "chair" in q.text} >= {(True, "2")}
     assert {q.answer for q in drawn("count") if "bed" in q.text} == {"1"}
     metres = {frozenset((1, 2)): 1.6, frozenset((1, 3)): 3.6, frozenset((2, 4)): 0.6, frozenset((4, 5)): 2.6}
     checked = 0
     for q in drawn("distance", **by_number):
-        pair = frozenset(int(t[0]) for t in q.text.split("object ")[1:])
+        pair = frozenset(map(int, re.findall(r"object (\d)", q.text)))
         if pair in metres:
             assert q.answer == f"{metres[pair]:.1f} m" and q.value == pytest.approx(metres[pair])
             checked += 1
@@ -98,7 +109,8 @@ def test_left_and_right_as_one_stands() -> None:
         if "standing at the table and looking at the sofa" in text or "from the table, facing the sofa" in text:
             raise AssertionError("the bed lies straight behind there")
     for q in drawn("left_right", 300, by_category=0.0):
-        stand, face, target = (int(t[0]) for t in q.text.split("object ")[1:4])
+        told = slots("object_rel_direction_easy", q.text)
+        stand, face, target = told["stand"], told["face"], told["target"]
         answer = dict(q.options).get(q.answer, q.answer)
         if (stand, face) == (1, 2) and target in (4, 5):  # looking east: north is left
             assert answer == ("left" if target == 4 else "right")
@@ -108,16 +120,17 @@ def test_left_and_right_as_one_stands() -> None:
 
 def test_held_out_wordings_are_never_trained_on() -> None:
     for kind in KINDS:
-        trained = {q.text.split("object")[0][:20] for q in drawn(kind, 200, splits=TRAINED, by_category=0.0)}
-        unseen = {q.text.split("object")[0][:20] for q in drawn(kind, 200, splits=HELD_OUT, by_category=0.0)}
-        if kind not in ("id", "count", "two_hop"):  # the first words may be alike there
-            assert unseen and not trained & unseen, kind
+        trained, unseen = (
+            {re.sub(r"object \d+", "it", q.text) for q in drawn(kind, 200, splits=splits, by_category=0.0)}
+            for splits in (TRAINED, HELD_OUT)
+        )
+        assert unseen and not trained & unseen, kind
 
 
 def test_what_is_measured_on_the_way_to_an_answer() -> None:
     by_id = {o.id: o.box.center for o in ROOM}
     for q in drawn("map_side", 60, by_category=0.0):
-        a, b = (by_id[int(t[0])] for t in q.text.split("object ")[1:])
+        a, b = (by_id[slots("map_side", q.text)[k]] for k in "ab")
         assert q.gauge[:2] == pytest.approx((a - b)[:2] / 4) and (q.answer == "left") == (q.gauge[0] < 0)
     for q in drawn("distance", 60):
         assert q.gauge[2] == pytest.approx(q.value / 4) and np.isnan(q.gauge[3:]).all()
@@ -142,9 +155,7 @@ def test_tokens_are_those_of_the_engine(prompts: Prompts) -> None:
         said = prompts.tokenizer.decode(asked.ids[: asked.answer - 1])  # but for the stop token
         caption = f"Bird's-eye view of the whole scene, {p.side_m:g} m wide:"
         image = ChatImage("x", np.zeros((128, 128, 3), np.uint8))
-        listed = (
-            "".join(f"{', ' if k else 'Marked: '}<OBJ{o.id:03d}> {o.label}" for k, o in enumerate(p.things)) + ".\n"
-        )
+        listed = "Marked:\n" + "".join(f"{o.label.replace(' ', '-')}=<OBJ{o.id:03d}>\n" for o in p.things)
         chat = Chat(prompts._prompter.system, (Turn("user", (caption, image, listed, said)),))
         before = prompts.prefix(p.side_m) + prompts.legend(p)
         assert before + asked.ids[: asked.answer] == prompts.maker.make(chat).ids.tolist()
@@ -172,39 +183,6 @@ def test_many_questions_at_once_are_as_each_alone() -> None:
             )
 
 
-def perfect(p: Picture, hidden: int) -> torch.Tensor:
-    """Tokens (n, d) that hold the digits of plates and nothing else."""
-    number = torch.from_numpy(p.number).flatten().long()
-    told = sum(words[digits_of(number)[:, k]] for k, words in enumerate(seen_digits(hidden)))
-    return torch.where(number[:, None] > 0, told, torch.zeros(()))
-
-
-def test_an_untrained_decoder_already_looks_a_number_up() -> None:
-    """The look-up of the first layer: more of its eyes are on the right plate's cells than on all others'."""
-    from s3d_ros.train.small.decoding import _projected
-
-    shape = ModelShape()
-    tokenizer = make_tokenizer(shape.vocabulary)
-    prompts = Prompts(tokenizer)
-    pupil = Pupil(make_model(shape, tokenizer), tokenizer, prompts, bf16=False)
-    lesson = Teacher(prompts, PictureSettings(), 4, drawn=False).lesson(5, 1)
-    with torch.no_grad():
-        kept, start = pupil.read(lesson.picture, perfect(lesson.picture, shape.hidden))
-        layer = pupil.decoder.layers[0]
-        found = []
-        numbers = [(ids, k) for ids, k in lesson.names if len(ids) == 1 and "OBJ" in tokenizer.decode(ids)]
-        for ids, k in numbers:
-            embedded = pupil.decoder.embed_tokens(torch.tensor([ids]))
-            turn = pupil.decoder.rotary_emb(embedded, torch.tensor([[start]]))
-            q, _, _ = _projected(layer, layer.input_layernorm(embedded), turn)
-            share = (q[0] @ kept[0][0][0].transpose(1, 2) / 8).softmax(dim=-1)[:, 0]  # (heads, prefix)
-            here = torch.zeros(share.shape[1], dtype=torch.bool)
-            image = torch.tensor(prompts.prefix(lesson.picture.side_m)) == prompts.image_id
-            here[: len(image)][image] = torch.from_numpy(lesson.picture.number == lesson.picture.things[k].id).flatten()
-            found.append(float(share[:, here].sum(dim=1).max()))
-    assert len(found) > 3 and np.mean(found) > 0.25  # of some 400 cells, one or two
-
-
 def test_a_run_goes_on_exactly_and_says_what_is_missing(tmp_path: Path) -> None:
     settings = AnsweringSettings(
         batch=1, questions=6, steps=3, pointing_steps=1, every_steps=3, evaluated=2, shape=TINY, pictures=SMALL,
@@ -230,8 +208,8 @@ def test_a_lesson_is_learnt_by_heart_and_numbers_keep_their_vectors() -> None:
     pupil = Pupil(model, tokenizer, prompts, bf16=False)
     lesson = Teacher(prompts, SMALL, 12).lesson(0, 3)
     before = model.get_input_embeddings().weight.detach().clone()
-    optimiser = torch.optim.AdamW(pupil.parameters(), lr=3e-3, weight_decay=0.0)
-    for _ in range(120):
+    optimiser = torch.optim.AdamW(pupil.parameters(), lr=4e-3, weight_decay=0.0)
+    for _ in range(300):
         loss, _ = pupil.answers(lesson, pupil.seen([lesson])[0])
         optimiser.zero_grad()
         loss.backward()
@@ -301,10 +279,10 @@ def test_the_encoder_stays_as_it_was_read_with(tmp_path: Path) -> None:
         reading=str(tmp_path / "read"), warmup_steps=1,
     )  # fmt: skip
     row = train_answering(settings, tmp_path / "answer")
-    assert row["step"] == 2 and row["questions"] > 0 and np.isfinite(row["loss"])
+    assert row["step"] == 2 and np.isfinite(row["loss"])
     before = torch.load(tmp_path / "read" / "reading.pt", weights_only=True)["model"]
     after = torch.load(tmp_path / "answer" / "answering.pt", weights_only=True)["pupil"]
-    encoder = [k for k in before if "vision_tower" in k or "multi_modal_projector" in k]
+    encoder = [k for k in before if "vision_tower" in k or "projector.linear_1" in k]  # linear_2: see mark_cells
     assert encoder and all(torch.equal(before[k], after[f"model.{k}"]) for k in encoder)
 
 

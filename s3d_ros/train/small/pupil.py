@@ -165,7 +165,10 @@ def score(pupil: Pupil, lessons: Sequence[Lesson]) -> dict[str, float]:
         seen = pupil.seen([lesson])
         _, said = pupil.answers(lesson, None if seen is None else seen[0])
         for question, ids in said:
-            good = is_right(question, pupil.prompts.tokenizer.decode(ids, skip_special_tokens=True))
+            stop = (
+                ids.index(pupil.prompts.stop_id) if pupil.prompts.stop_id in ids else len(ids)
+            )  # nothing is said after
+            good = is_right(question, pupil.prompts.tokenizer.decode(ids[:stop], skip_special_tokens=True))
             right[question.kind + (" named" if question.named and question.kind not in _ALWAYS else "")].append(good)
     pupil.train()
     return {kind: float(np.mean(right[kind])) for kind in sorted(right)}
