@@ -7,17 +7,15 @@ where it is, and the question's end how these things lie; in stage 3 this goes o
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from s3d_ros.train.small.going_on import check_settings, write_state
+from s3d_ros.train.small.going_on import check_settings, go_on, write_state
 from s3d_ros.train.small.lessons import Lesson, Teacher, lessons
 from s3d_ros.train.small.lookup import LOOKED_UP, mark_cells
 from s3d_ros.train.small.model import ModelShape, SmallModelError, make_model, make_tokenizer, save_model
@@ -73,25 +71,14 @@ def train_answering(
     """
     run = _Run(settings, out)
     evaluation = run.teacher.held_out(settings.evaluated)
-    started, row = time.perf_counter(), {}
-    losses: list[float] = []
     steps = range(run.step, settings.steps)
-    for some in lessons(run.teacher, settings.seed + _SEED, settings.batch, steps, settings.workers):
-        losses.append(run.advance(some))
-        spent = (time.perf_counter() - started) / 60
-        over = bool(settings.minutes) and spent >= settings.minutes
-        if run.step % settings.every_steps == 0 or run.step == settings.steps or over:
-            scores = {k: score(run.pupil, v) for k, v in evaluation.items()}
-            run.seconds += time.perf_counter() - started - run.counted
-            run.counted = time.perf_counter() - started
-            row = {"step": run.step, "pictures": run.step * settings.batch, "questions": run.questions,
-                   "minutes": round(run.seconds / 60, 2), "loss": float(np.mean(losses)), "scores": scores}  # fmt: skip
-            losses.clear()
-            run.save(row)
-            on_progress(row)
-        if over:
-            break
-    return row
+    batches = lessons(run.teacher, settings.seed + _SEED, settings.batch, steps, settings.workers)
+
+    def told() -> dict[str, Any]:
+        scores = {k: score(run.pupil, v) for k, v in evaluation.items()}
+        return {"pictures": run.step * settings.batch, "questions": run.questions, "scores": scores}
+
+    return go_on(run, batches, settings, told, on_progress)
 
 
 class _Run:
@@ -103,7 +90,7 @@ class _Run:
         prompts = Prompts(self.tokenizer, settings.pictures.px)
         self.teacher = Teacher(prompts, settings.pictures, settings.questions, drawn=not settings.blind)
         model = make_model(settings.shape, self.tokenizer, settings.seed)
-        self.step, self.seconds, self.counted, self.questions = 0, 0.0, 0.0, 0
+        self.step, self.seconds, self.questions = 0, 0.0, 0
         torch.manual_seed(settings.seed + 1)
         self.pupil = Pupil(model, self.tokenizer, prompts, settings.blind, settings.bf16)
         if settings.reading:

@@ -20,12 +20,11 @@ _FURTHER = 10_000_000
 
 @dataclass(frozen=True)
 class Lesson:
-    """A picture with its questions. names: tokens that name a thing alone, and its place among the picture's things."""
+    """A picture with its questions."""
 
     picture: Picture
     pixels: torch.Tensor
     asked: list[Asked]
-    names: list[tuple[list[int], int]]
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Teacher:
         rng = np.random.default_rng([seed, index, 7])
         asker = Asker(one.things, one.others, rng, words)
         made = (self.prompts.asked(one, q, rng) for q in asker.draw(self.questions))
-        return Lesson(one, pixel_values([one.pixels]), [a for a in made if a is not None], self._named(one))
+        return Lesson(one, pixel_values([one.pixels]), [a for a in made if a is not None])
 
     def held_out(self, count: int) -> dict[str, list[Lesson]]:
         """Return lessons to evaluate on: other homes; in other words; with looks and styles of marks not trained on."""
@@ -63,14 +62,6 @@ class Teacher:
             "and other looks and styles": (True, True, HELD_OUT),
         }
         return {name: [self.lesson(_EVALUATION_SEED, i, *kind) for i in range(count)] for name, kind in kinds.items()}
-
-    def _named(self, one: Picture) -> list[tuple[list[int], int]]:
-        labels = [o.label for o in one.things]
-        names = [(self.prompts.number(o.id), k) for k, o in enumerate(one.things)]
-        for k, label in enumerate(labels):
-            if labels.count(label) == 1 and label not in one.others:
-                names.append((self.prompts.maker.plain(f" {label}"), k))
-        return names
 
 
 @dataclass(frozen=True)

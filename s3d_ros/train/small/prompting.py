@@ -83,10 +83,6 @@ class Prompts:
         ids += [*self.maker.plain(question.reply(kind.task)), self.stop_id]
         return Asked(ids, answer, points, question)
 
-    def number(self, number: int) -> list[int]:
-        """Return the tokens that name an object."""
-        return self.maker.plain(f" <OBJ{number:03d}>")
-
     def _numbers(self, ids: Sequence[int], row: dict[int, int]) -> list[tuple[int, int]]:
         named = ((at, self._number.get(token)) for at, token in enumerate(ids))
         return [(at, row[n]) for at, n in named if n in row]

@@ -8,7 +8,6 @@ that the words for numbers have, so that the decoder's look-up finds them from t
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from s3d_ros.train.small.going_on import check_settings, write_state
+from s3d_ros.train.small.going_on import check_settings, go_on, write_state
 from s3d_ros.train.small.lookup import PLACE_SCALE, seen_digits, seen_places
 from s3d_ros.train.small.model import (
     CELL_PX,
@@ -242,25 +241,12 @@ def train_reading(
     """
     run = _Run(settings, out)
     evaluation = held_out(settings)
-    started, row = time.perf_counter(), {}
-    losses: list[float] = []
-    for batch in _batches(settings, run.step):
-        losses.append(run.advance(batch))
-        spent = (time.perf_counter() - started) / 60
-        over = bool(settings.minutes) and spent >= settings.minutes
-        if run.step % settings.every_steps == 0 or run.step == settings.steps or over:
-            scores = {k: score(run.model, run.head, v, settings.batch) for k, v in evaluation.items()}
-            run.seconds += time.perf_counter() - started - run.counted
-            run.counted = time.perf_counter() - started
-            pictures = run.step * settings.batch // settings.parts
-            row = {"step": run.step, "pictures": pictures, "minutes": round(run.seconds / 60, 2),
-                   "loss": float(np.mean(losses)), "scores": scores}  # fmt: skip
-            losses.clear()
-            run.save(row)
-            on_progress(row)
-        if over:
-            break
-    return row
+
+    def told() -> dict[str, Any]:
+        scores = {k: score(run.model, run.head, v, settings.batch) for k, v in evaluation.items()}
+        return {"pictures": run.step * settings.batch // settings.parts, "scores": scores}
+
+    return go_on(run, _batches(settings, run.step), settings, told, on_progress)
 
 
 def pace(step: int, warmup: int, steps: int) -> float:
@@ -284,7 +270,7 @@ class _Run:
         self.optimiser = torch.optim.AdamW(
             self._trained, lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
         )
-        self.step, self.seconds, self.counted = 0, 0.0, 0.0
+        self.step, self.seconds = 0, 0.0
         self._told = {k: v for k, v in asdict(settings).items() if k not in _MAY_CHANGE}
         if (out / _STATE).is_file():
             self._restore(torch.load(out / _STATE, weights_only=True))
