@@ -57,6 +57,8 @@ class DataConfig:
     max_answer_tokens: int = number(512, 1, 100_000, "of an answer, its end included")
     too_long: str = choice("refuse", ("refuse", "leave_out"), "what becomes of longer records")
     marked: bool = plain(True, "pictures with marks; false: their plain twins")
+    bev: bool = plain(True, "the bird's-eye view is shown; false: left away, with what lists its marks")
+    together: int = number(1, 1, 4096, "questions about the same pictures that are learnt at once, none seeing another")
     shuffle_frames: bool = plain(True, "view frames in another order each time, where no question is about their order")
     cache_gb: float = number(1.0, 0, 1000, "for pictures as the encoder takes them; a scene's questions share them")
     text_share: float = number(1.0, 0, 1, "of the scenes keep their texts; of the others only pictures are learnt from")

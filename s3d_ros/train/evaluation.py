@@ -39,7 +39,7 @@ def points(record: TrainingRecord, said: str) -> float:
     if right in dict(options):
         return float(read_choice(said, options) == right)
     try:
-        return mean_relative_accuracy(read_value(said)[0], float(right))
+        return mean_relative_accuracy(read_value(said)[0], float(right.removesuffix(" m")))
     except ValueError:
         return float(exact(clean(said), (clean(right),)))
 
@@ -48,7 +48,16 @@ def answered(model: Any, processor: Any, device: str, samples: Samples, indices:
     """Ask some records through the engine; return mean points, those of each task, and each reply."""
     parts = feature_parts(samples.parts)
     engine = Engine.of(ModelConfig(tile_images=samples.family.tile), model, processor, device, parts)
-    rows = []
+    rows = ask_records(engine, samples, indices)
+    engine.forget()
+    tasks = sorted({r["task"] for r in rows})
+    by_task = {t: float(np.mean([r["points"] for r in rows if r["task"] == t])) for t in tasks}
+    return {"points": float(np.mean([r["points"] for r in rows])), "by_task": by_task, "replies": rows}
+
+
+def ask_records(engine: Engine, samples: Samples, indices: Sequence[int]) -> list[dict[str, Any]]:
+    """Ask some records; return for each its id, task, what was said, what is right, and the points."""
+    rows: list[dict[str, Any]] = []
     for index in indices:  # one after the other: memory is the training's
         record = samples.records[index]
         chat, right = samples.chat(index)
@@ -56,7 +65,4 @@ def answered(model: Any, processor: Any, device: str, samples: Samples, indices:
         said = event.text if isinstance(event, ChatReply) else ""
         told = {"id": f"{record.scene.key}/{record.id}", "task": record.task, "said": said, "right": right}
         rows.append(told | {"points": points(record, said)})
-    engine.forget()
-    tasks = sorted({r["task"] for r in rows})
-    by_task = {t: float(np.mean([r["points"] for r in rows if r["task"] == t])) for t in tasks}
-    return {"points": float(np.mean([r["points"] for r in rows])), "by_task": by_task, "replies": rows}
+    return rows
