@@ -94,7 +94,7 @@ def test_a_killed_grid_goes_on_and_keeps_what_is_finished(
     assert len(told["asked"][WITH]) == len(TrainingSet(root / "set", "val"))
     assert "global_view" in json.loads((tmp_path / RUNS / "global-0" / SCORES).read_text())["losses"]
     assert not list(tmp_path.glob("runs/*/step-*/state"))
-    with pytest.raises(TrainError, match="untrained was made with another config"):
+    with pytest.raises(TrainError, match="untrained was made with another config, model or number"):
         ran(root, tmp_path, max_answer_tokens=41)
     results = read_results(tmp_path, TWO, 1)
     assert list(results) == [
@@ -127,7 +127,7 @@ def _write(out: Path, name: str, points: dict[str, dict[str, list[float]]]) -> N
         for sight, kinds in points.items()
     }
     (out / RUNS / name).mkdir(parents=True)
-    told = {"arm": name, "steps": 10, "step_s": 20.0, "losses": {"loss": [2.0, 1.0]}, "asked": asked}
+    told = {"arm": name, "limit": 0, "steps": 10, "step_s": 20.0, "losses": {"loss": [2.0, 1.0]}, "asked": asked}
     (out / RUNS / name / SCORES).write_text(json.dumps(told))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,21 +48,22 @@ def answered(model: Any, processor: Any, device: str, samples: Samples, indices:
     """Ask some records through the engine; return mean points, those of each task, and each reply."""
     parts = feature_parts(samples.parts)
     engine = Engine.of(ModelConfig(tile_images=samples.family.tile), model, processor, device, parts)
-    rows = ask_records(engine, samples, indices)
+    rows = list(ask_records(engine, samples, indices))  # one after the other: memory is the training's
     engine.forget()
     tasks = sorted({r["task"] for r in rows})
     by_task = {t: float(np.mean([r["points"] for r in rows if r["task"] == t])) for t in tasks}
     return {"points": float(np.mean([r["points"] for r in rows])), "by_task": by_task, "replies": rows}
 
 
-def ask_records(engine: Engine, samples: Samples, indices: Sequence[int]) -> list[dict[str, Any]]:
-    """Ask some records; return for each its id, task, what was said, what is right, and the points."""
-    rows: list[dict[str, Any]] = []
-    for index in indices:  # one after the other: memory is the training's
-        record = samples.records[index]
-        chat, right = samples.chat(index)
-        (event,) = [e for _, e in engine.ask([Asked(chat, samples.config.max_answer_tokens)]) if not isinstance(e, str)]
-        said = event.text if isinstance(event, ChatReply) else ""
-        told = {"id": f"{record.scene.key}/{record.id}", "task": record.task, "said": said, "right": right}
-        rows.append(told | {"points": points(record, said)})
-    return rows
+def ask_records(engine: Engine, samples: Samples, indices: Sequence[int], at_once: int = 1) -> Iterator[dict[str, Any]]:
+    """Ask some records, so many at once; yield for each its id, task, what was said, what is right, and the points."""
+    for start in range(0, len(indices), at_once):
+        some = indices[start : start + at_once]
+        chats = [samples.chat(index) for index in some]
+        events = engine.ask([Asked(chat, samples.config.max_answer_tokens) for chat, _ in chats])
+        ends = {k: e for k, e in events if not isinstance(e, str)}
+        for k, (index, (_, right)) in enumerate(zip(some, chats, strict=True)):
+            record, event = samples.records[index], ends[k]
+            said = event.text if isinstance(event, ChatReply) else ""
+            told = {"id": f"{record.scene.key}/{record.id}", "task": record.task, "said": said, "right": right}
+            yield told | {"points": points(record, said)}

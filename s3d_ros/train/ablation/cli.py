@@ -19,6 +19,7 @@ def train_ablate(
     seeds: Annotated[int, typer.Option(min=1, max=100, help="runs of each arm")] = 3,
     steps: Annotated[int, typer.Option(min=1, help="of each run")] = 100,
     arms: Annotated[str, typer.Option(help="some of the grid by name, with commas; empty: its eight")] = "",
+    questions: Annotated[int, typer.Option(min=0, help="of the split val that are asked; 0: all")] = 0,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", "-s", metavar="KEY=VALUE", help="for all runs, such as optimizer.lr=1e-4"),
@@ -41,7 +42,7 @@ def train_ablate(
     common = TrainConfig.from_dict(
         {
             "model": {"name": model, "local_only": True},
-            "data": {"set": str(folder), "together": 16},
+            "data": {"set": str(folder), "together": 16, "max_answer_tokens": 32},
             "optimizer": {"steps": steps, "lr": 3e-4, "warmup": 0.1},
             "reconstruct": {"view_px": 160, "bev_px": 224},
             "run": {"device": "cpu", "save_every": max(steps // 3, 1), "keep": 1},
@@ -52,7 +53,7 @@ def train_ablate(
     if not table:
         try:
             with bars() as progress:
-                run_grid(common, wanted, seeds, out, progress, lambda text: typer.echo(text))
+                run_grid(common, wanted, seeds, out, progress, lambda text: typer.echo(text), questions)
         except ModelError as error:
             raise TrainError(str(error)) from error
     results = read_results(out, wanted, seeds)

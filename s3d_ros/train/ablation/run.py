@@ -27,47 +27,54 @@ from s3d_ros.vlm.config import ModelConfig
 from s3d_ros.vlm.engine import Engine
 
 RUNS, SCORES, VAE = "runs", "scores.json", "vae"
+_AT_ONCE = 16  # questions that are answered together
 _FREE = ("out", "save_every", "keep", "eval_every", "eval_records")
 
 
 def run_grid(
-    common: TrainConfig, arms: Sequence[Arm], seeds: int, out: Path, progress: Progress, say: Callable[[str], None]
-) -> None:
+    common: TrainConfig, arms: Sequence[Arm], seeds: int, out: Path, progress: Progress, say: Callable[[str], None],
+    limit: int = 0,
+) -> None:  # fmt: skip
     """Run what is not finished, seed by seed, so that what is there early can be compared. Raises TrainError.
 
-    common: names set and model; of its validation split all records are asked.
+    common: names set and model; of its validation split ``limit`` records are asked, or all.
     """
     common = _with_autoencoder(common, arms, out, progress)
-    _score(out / RUNS / UNTRAINED, common, Path(common.model.name), (WITH, WITHOUT), {"arm": UNTRAINED}, progress, say)
+    told: dict[str, Any] = {"arm": UNTRAINED, "limit": limit}
+    _score(out / RUNS / UNTRAINED, common, Path(common.model.name), (WITH, WITHOUT), told, progress, say)
     for seed in range(seeds):
         for arm in arms:
             folder = out / RUNS / f"{arm.name}-{seed}"
             config = arm.config(common, seed, str(folder))
-            if _finished(folder, config):
+            if _finished(folder, config, limit):
                 continue
             began = time.monotonic()
             last = train(config, progress)
             rows = [row for row in read_metrics(folder / "metrics.jsonl") if "step_s" in row]
-            told = {"arm": arm.name, "seed": seed, "steps": len(rows), "step_s": sum(r["step_s"] for r in rows),
-                    "losses": _losses(rows), "wall_s": round(time.monotonic() - began, 1)}  # fmt: skip
+            told = {"arm": arm.name, "seed": seed, "limit": limit, "steps": len(rows), "losses": _losses(rows),
+                    "step_s": sum(r["step_s"] for r in rows), "wall_s": round(time.monotonic() - began, 1)}  # fmt: skip
             _score(folder, config, last, arm.asked, told, progress, say)
             shutil.rmtree(last / "state")  # it is finished: nobody goes on from it
             for _, older in checkpoint.checkpoints(folder)[:-1]:
                 shutil.rmtree(older)
 
 
-def ask(config: TrainConfig, model: Path, sight: str, progress: Progress) -> list[dict[str, Any]]:
-    """Ask a checkpoint all records of the validation split, shown what ``sight`` says; return a row for each."""
+def ask(config: TrainConfig, model: Path, sight: str, limit: int, progress: Progress) -> list[dict[str, Any]]:
+    """Ask a checkpoint records of the validation split, shown what ``sight`` says; return a row for each.
+
+    limit: so many, spread over the split; 0: all.
+    """
     engine = Engine(ModelConfig(model=str(model), device="cpu", dtype="float32", local_only=True))
     marked, bev = (SIGHTS[sight][key] for key in ("marked", "bev"))
     data = dataclasses.replace(config.data, marked=marked, bev=bev, together=1, text_share=1.0)
     samples = Samples(data, config.data.val_split, engine.family, 0)
     samples.use([Changing(part) for part in engine.family.parts])
     rows: list[dict[str, Any]] = []
-    for index in range(len(samples.records)):
-        (row,) = ask_records(engine, samples, [index])
+    count = min(len(samples.records), limit or len(samples.records))
+    indices = [k * len(samples.records) // count for k in range(count)]
+    for index, row in zip(indices, ask_records(engine, samples, indices, _AT_ONCE), strict=True):
         rows.append({**row, "kind": samples.records[index].kind})
-        progress(f"asking {sight}", index + 1, len(samples.records))
+        progress(f"asking {sight}", len(rows), count)
     samples.records.close()
     return rows
 
@@ -76,10 +83,10 @@ def _score(
     folder: Path, config: TrainConfig, model: Path, sights: Sequence[str], told: dict[str, Any], progress: Progress,
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
-    if _finished(folder, config):
+    if _finished(folder, config, told["limit"]):
         return
     began = time.monotonic()
-    asked = {sight: ask(config, model, sight, progress) for sight in sights}
+    asked = {sight: ask(config, model, sight, told["limit"], progress) for sight in sights}
     folder.mkdir(parents=True, exist_ok=True)
     made = {**told, "asking_s": round(time.monotonic() - began, 1), "of": fingerprint(config), "asked": asked}
     write_atomically(folder / SCORES, json.dumps(made).encode())
@@ -89,13 +96,16 @@ def _score(
     say(f"{folder.name}: {means}")
 
 
-def _finished(folder: Path, config: TrainConfig) -> bool:
+def _finished(folder: Path, config: TrainConfig, limit: int) -> bool:
     """Say whether a run's scores are there. Raises TrainError where they are of another config."""
     file = folder / SCORES
     if not file.is_file():
         return False
-    if json.loads(file.read_text(encoding="utf-8"))["of"] != fingerprint(config):
-        raise TrainError(f"{folder} was made with another config or model; take another --out, or remove it")
+    told = json.loads(file.read_text(encoding="utf-8"))
+    if (told["of"], told["limit"]) != (fingerprint(config), limit):
+        raise TrainError(
+            f"{folder} was made with another config, model or number of questions; take another --out, or remove it"
+        )
     return True
 
 
