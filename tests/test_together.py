@@ -127,6 +127,9 @@ def test_without_the_view_from_above_its_caption_and_legend_go_too() -> None:
     text = "Marked: <OBJ001> chair.\nWhat is it?\nMarked: no."
     chat = Chat("", (Turn("user", ("Frame 1, 0.0 s:", frame, "Bird's-eye view:", bev, text)),))
     assert without_bev(chat).turns[0].parts == ("Frame 1, 0.0 s:", frame, "What is it?\nMarked: no.")
+    listed = "Marked:\nchair=<OBJ001>\ntrash-can=<OBJ002>\nWhat is it?"
+    lines = Chat("", (Turn("user", (frame, "From above:", bev, listed)),))
+    assert without_bev(lines).turns[0].parts == (frame, "What is it?")
     bare = Chat("", (Turn("user", (frame, bev, "What is it?")),))
     assert without_bev(bare).turns[0].parts == (frame, "What is it?")
 

@@ -32,7 +32,8 @@ from s3d_ros.vlm.tokens import I64, Prompt, PromptMaker
 
 _LISTED = 3  # bad records named in a message
 # Kinds that ask for the order of the frames, which is theirs in time
-_LEGEND = re.compile(r"^Marked: [^\n]*\n")
+# In a line, or a line each
+_LEGEND = re.compile(r"^Marked:(?: [^\n]*)?\n(?:[^\n=]+=<OBJ\d{3}>\n)*")
 _IN_ORDER = re.compile(r"appearance_order|^camera_|^obj_obj_relative_pos|first|frame")
 
 
@@ -62,6 +63,11 @@ def shuffled(chat: Chat, rng: np.random.Generator) -> Chat:
     return replace(chat, turns=(Turn(first.role, (*parts, *waiting)), *chat.turns[1:]))
 
 
+def without_legend(text: str) -> str:
+    """Return a text without the list of what the bird's-eye view before it marks."""
+    return _LEGEND.sub("", text)
+
+
 def without_bev(chat: Chat) -> Chat:
     """Return the chat without bird's-eye views, their captions, and the lists of what they mark."""
     turns = []
@@ -72,7 +78,7 @@ def without_bev(chat: Chat) -> Chat:
                 if parts and isinstance(parts[-1], str):
                     parts.pop()
             else:
-                parts.append(_LEGEND.sub("", part) if isinstance(part, str) else part)
+                parts.append(without_legend(part) if isinstance(part, str) else part)
         turns.append(replace(turn, parts=tuple(parts)))
     return replace(chat, turns=tuple(turns))
 

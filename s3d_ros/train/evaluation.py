@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,12 @@ def answered(model: Any, processor: Any, device: str, samples: Samples, indices:
 
 
 def ask_records(engine: Engine, samples: Samples, indices: Sequence[int], at_once: int = 1) -> Iterator[dict[str, Any]]:
-    """Ask some records, so many at once; yield for each its id, task, what was said, what is right, and the points."""
-    for start in range(0, len(indices), at_once):
-        some = indices[start : start + at_once]
+    """Ask some records; yield for each its id, task, what was said, what is right, and the points.
+
+    at_once: so many that follow each other and show the same pictures.
+    """
+    alike = [list(held) for _, held in groupby(indices, lambda i: samples.records[i].images)]
+    for some in (held[k : k + at_once] for held in alike for k in range(0, len(held), at_once)):
         chats = [samples.chat(index) for index in some]
         events = engine.ask([Asked(chat, samples.config.max_answer_tokens) for chat, _ in chats])
         ends = {k: e for k, e in events if not isinstance(e, str)}

@@ -33,7 +33,7 @@ def train_ablate(
     from s3d_ros.train.ablation.guessing import guessed
     from s3d_ros.train.ablation.run import run_grid
     from s3d_ros.train.ablation.table import draw, markdown, plain, read_results
-    from s3d_ros.train.config import TrainConfig, TrainError
+    from s3d_ros.train.config import TrainConfig, TrainError, with_floats
     from s3d_ros.train.reader import TrainingSet
     from s3d_ros.train.show_progress import bars
     from s3d_ros.vlm.config import ModelError
@@ -48,7 +48,7 @@ def train_ablate(
             "run": {"device": "cpu", "save_every": max(steps // 3, 1), "keep": 1},
         }
     )
-    common = with_values(common, read_settings(settings, "optimizer.lr=1e-4"))
+    common = with_values(common, with_floats(read_settings(settings, "optimizer.lr=1e-4")))
     wanted = chosen([name.strip() for name in arms.split(",") if name.strip()])
     if not table:
         try:

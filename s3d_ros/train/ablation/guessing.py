@@ -8,8 +8,10 @@ from collections import Counter, defaultdict
 import numpy as np
 
 from s3d_ros.train.ablation.table import GROUPS, Spread, group_of, spread
+from s3d_ros.train.data import without_legend
 from s3d_ros.train.evaluation import points
 from s3d_ros.train.reader import TrainingRecord, TrainingSet
+from s3d_ros.train.sharegpt import IMAGE
 
 _TOKEN = re.compile(r"<OBJ(\d{3})>")
 _OPTION = re.compile(r"^[A-Z]\. ", re.MULTILINE)
@@ -33,7 +35,7 @@ def guessed(train: TrainingSet, held: TrainingSet) -> dict[str, Spread]:
 
 def _points(record: TrainingRecord, most: str) -> float:
     question, answer = record.conversations[-2]["value"], record.conversations[-1]["value"]
-    own = question.rsplit("Marked:", 1)[-1].partition("\n")[2] if "Marked:" in question else question
+    own = without_legend(question[question.rfind(f"{IMAGE}\n") + len(IMAGE) + 1 :])
     options = len(_OPTION.findall(own))
     if options:
         return 1 / options

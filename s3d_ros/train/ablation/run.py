@@ -71,7 +71,7 @@ def ask(config: TrainConfig, model: Path, sight: str, limit: int, progress: Prog
     samples.use([Changing(part) for part in engine.family.parts])
     rows: list[dict[str, Any]] = []
     count = min(len(samples.records), limit or len(samples.records))
-    indices = [k * len(samples.records) // count for k in range(count)]
+    indices = sorted((k * len(samples.records) // count for k in range(count)), key=lambda i: samples.records[i].images)
     for index, row in zip(indices, ask_records(engine, samples, indices, _AT_ONCE), strict=True):
         rows.append({**row, "kind": samples.records[index].kind})
         progress(f"asking {sight}", len(rows), count)
