@@ -12,7 +12,9 @@ import pytest
 import torch
 from tiny_training import QWEN, make_qwen, run_config
 from training_sets import write_run, write_set
+from typer.testing import CliRunner
 
+from s3d_ros.cli import app
 from s3d_ros.train.ablation import run as running
 from s3d_ros.train.ablation.grid import ARMS, COMPARISONS, MORE_ARMS, UNTRAINED, WITH, WITHOUT, Arm, Comparison, chosen
 from s3d_ros.train.ablation.guessing import guessed
@@ -107,8 +109,15 @@ def test_a_killed_grid_goes_on_and_keeps_what_is_finished(
     guess = guessed(TrainingSet(root / "set", "train"), TrainingSet(root / "set", "val"))
     assert guess["object"].mean == 1.0  # the only answer in training is that of the held-out twin
     assert guess["object_counting"].mean == 0.5  # two options
-    draw(results, TWO, guess, tmp_path / "table.png")
-    assert (tmp_path / "table.png").stat().st_size > 1000
+    draw(results, TWO, guess, tmp_path / "drawn.png")
+    assert (tmp_path / "drawn.png").stat().st_size > 1000
+    named = ["train-ablate", str(root / "set"), "--model", str(root / QWEN), "--out", str(tmp_path), "--table"]
+    shown = CliRunner().invoke(app, [*named, "--arms", "plain,global", "--seeds", "1"])
+    assert shown.exit_code == 0 and (tmp_path / "table.md").read_text() in shown.output
+    assert {row["trained"] for row in json.loads((tmp_path / "table.json").read_text())["arms"]} == {
+        UNTRAINED, "plain", "global"}  # fmt: skip
+    nothing = CliRunner().invoke(app, [*named[:-2], str(tmp_path / "none"), "--table"])
+    assert nothing.exit_code != 0
 
 
 def test_a_checkpoint_of_a_grid_asks_without_the_view_from_above_as_it_was_taught(root: Path, tmp_path: Path) -> None:
