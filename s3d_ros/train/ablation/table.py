@@ -162,7 +162,7 @@ def markdown(results: Mapping[tuple[str, str], Asked], arms: Sequence[Arm], gues
         took = "" if math.isnan(asked.step_s) else f"{asked.step_s:.2f}"
         lines.append(f"| {titles.get(name, name)} | {sight} | {figures} | {took} |")
     lines.append("| guessing | | " + " | ".join(_figure(guess[g]) for g in groups) + " | |")
-    for group in (g for g in groups if g in GROUPS[:2]):
+    for group in (g for g in groups if g in GROUPS):
         lines += ["", f"Differences, {_TITLES[group]}:", ""]
         lines += ["| | minus | points | each seed | error | it is | the paper |", "|---|---|---|---|---|---|---|"]
         for one, found in compared(results, group):
@@ -210,8 +210,8 @@ def draw(
 
     titles = {UNTRAINED: "untrained", **{arm.name: arm.title for arm in arms}}
     names = [f"{titles.get(n, n)}{'' if s == WITH else ', asked without'}" for n, s in results]
-    figure = Figure(figsize=(10, 0.8 + 0.36 * len(names)), layout="constrained")
-    for axes, group in zip(figure.subplots(1, 2, sharey=True), GROUPS[:2], strict=True):
+    figure = Figure(figsize=(12, 0.8 + 0.36 * len(names)), layout="constrained")
+    for axes, group in zip(figure.subplots(1, len(GROUPS), sharey=True), GROUPS, strict=True):
         for y, asked in enumerate(results.values()):
             if not asked.of([group]).shape[1]:
                 continue
@@ -223,7 +223,7 @@ def draw(
         axes.set_yticks(range(len(names)), names)
         axes.set_title(_TITLES[group], fontsize=10)
         axes.set_xlabel("points of 100")
-        axes.legend(loc="lower right", fontsize=8)
+        axes.legend(loc="upper right", fontsize=8)
     figure.axes[0].invert_yaxis()
     figure.savefig(path, dpi=110)
 
