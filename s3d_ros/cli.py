@@ -21,6 +21,7 @@ from s3d_ros.cli_support import (
     tell_answer,
     tell_run,
 )
+from s3d_ros.train.ablation.cli import train_ablate
 from s3d_ros.train.cli import app as dataset_app
 from s3d_ros.train.cli import train
 from s3d_ros.train.geometry.cli import app as geometry_app
@@ -45,6 +46,7 @@ app.add_typer(dataset_app, name="dataset", rich_help_panel="Training")
 app.command(rich_help_panel="Training")(train)
 app.command(rich_help_panel="Training")(train_vae)
 app.command(rich_help_panel="Training")(train_draw)
+app.command(rich_help_panel="Training")(train_ablate)
 app.add_typer(small_app, name="train-small", rich_help_panel="Training")
 app.add_typer(geometry_app, name="train-geometry", rich_help_panel="Training")
 

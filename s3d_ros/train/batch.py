@@ -21,7 +21,8 @@ Made = Mapping[str, Mapping[str, torch.Tensor]]  # part, name of a value
 class Sample:
     """One record for the model. ids, labels: (n,), labels IGNORED but at the answer; positions: (k, n).
 
-    counts: features of each picture.
+    counts: features of each picture. segments: (n,) 0 for what all questions of it share, 1, 2, ... for each one's own;
+    None: there is one.
     """
 
     ids: I64
@@ -30,6 +31,7 @@ class Sample:
     positions: torch.Tensor
     images: tuple[ChatImage, ...]
     counts: tuple[int, ...]
+    segments: I64 | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Batch:
     pictures: tuple[Seen, ...] = ()
     extra: tuple[Made, ...] = ()
     step: int = -1
+    segments: torch.Tensor | None = None  # (b, n), as of samples; -1 where it was filled up
 
     @property
     def answer_tokens(self) -> int:
@@ -79,6 +82,7 @@ class Batch:
             [{k: moved(v) for k, v in group.items()} for group in self.pixels],
             tuple(replace(p, made=all_moved(p.made)) for p in self.pictures),
             tuple(all_moved(made) for made in self.extra), self.step,
+            None if self.segments is None else moved(self.segments),
         )  # fmt: skip
 
 
@@ -97,10 +101,12 @@ def joined(samples: Sequence[Sample], pixels: list[dict[str, torch.Tensor]], bla
     positions = torch.stack(
         [torch.nn.functional.pad(s.positions, (0, n - s.positions.shape[1])) for s in samples], dim=1
     )
+    rows = [np.zeros(len(s.ids), np.int64) if s.segments is None else s.segments for s in samples]
+    apart = any(s.segments is not None for s in samples)
     return Batch(
         filled([s.ids for s in samples], blank), filled([s.labels for s in samples], IGNORED),
         filled([s.types for s in samples], 0), positions, None if same else mask,
-        pixels,
+        pixels, segments=filled(rows, -1) if apart else None,
     )  # fmt: skip
 
 

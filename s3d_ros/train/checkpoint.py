@@ -82,6 +82,7 @@ def save(path: Path, accelerator: Any, trainee: Any, source: Path, config: Train
         (half / "train.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False), encoding="utf-8")
         prompt = _prompt_of(Path(config.data.set))
         if prompt:
+            prompt["bev"] = prompt.get("bev", True) and config.data.bev
             (half / "prompt.json").write_text(json.dumps(prompt, indent=1) + "\n", encoding="utf-8")
         (half / _STATE).write_text(json.dumps(said) + "\n", encoding="utf-8")
         shutil.rmtree(path, ignore_errors=True)

@@ -37,6 +37,7 @@ def build(
         "vsi,vsti,situated,grounding,caption"
     ),
     per_kind: Annotated[int, typer.Option(min=1, help="generated questions of each kind and scene at most")] = 6,
+    small: Annotated[int, typer.Option(min=0, help="as many of each kind that the small model learns, too")] = 0,
     annotations: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,6 +86,7 @@ def build(
         every=every,
         kinds=tuple(k.strip() for k in kinds.split(",") if k.strip() not in ("", "none")),
         per_kind=per_kind,
+        small=small,
         proposal_iou=iou,
         shares={name: share for name, share in (("val", val), ("test", test)) if share > 0},
         lists={name: Path(file) for name, file in _pairs(split, "--split", "val=scannetv2_val.txt")},

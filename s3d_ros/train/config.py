@@ -57,6 +57,8 @@ class DataConfig:
     max_answer_tokens: int = number(512, 1, 100_000, "of an answer, its end included")
     too_long: str = choice("refuse", ("refuse", "leave_out"), "what becomes of longer records")
     marked: bool = plain(True, "pictures with marks; false: their plain twins")
+    bev: bool = plain(True, "the bird's-eye view is shown; false: left away, with what lists its marks")
+    together: int = number(1, 1, 4096, "questions about the same pictures that are learnt at once, none seeing another")
     shuffle_frames: bool = plain(True, "view frames in another order each time, where no question is about their order")
     cache_gb: float = number(1.0, 0, 1000, "for pictures as the encoder takes them; a scene's questions share them")
     text_share: float = number(1.0, 0, 1, "of the scenes keep their texts; of the others only pictures are learnt from")
@@ -166,12 +168,12 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
         """Make it of nested keys. Raises ConfigError naming the key."""
-        return from_dict(cls, _with_floats(values))
+        return from_dict(cls, with_floats(values))
 
     @classmethod
     def from_yaml(cls, path: str | Path, settings: Mapping[str, Any] | None = None) -> TrainConfig:
         """Read a YAML file and lay dotted keys over it. Raises ConfigError naming the file or the key."""
-        return with_values(cls.from_dict(read_keys(path)), _with_floats(settings or {}))
+        return with_values(cls.from_dict(read_keys(path)), with_floats(settings or {}))
 
     def differences(self, other: TrainConfig) -> list[str]:
         """Return the dotted keys that would make another run of it; where it runs and what it shows does not count."""
@@ -182,8 +184,8 @@ class TrainConfig:
         return [key for key in keys if key not in free]
 
 
-def _with_floats(value: Any) -> Any:
+def with_floats(value: Any) -> Any:
     """Return nested keys with 1e-5 as the number it is: to YAML 1.1 it is a text, where it has no full stop."""
     if isinstance(value, Mapping):
-        return {key: _with_floats(held) for key, held in value.items()}
+        return {key: with_floats(held) for key, held in value.items()}
     return float(value) if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]*[0-9]e[-+]?[0-9]+", value) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from s3d_ros.types import Question, Scene
 
 NO_PROPOSAL = "an object that it is about is not in the map, or too unlike it (IoU)"
 NO_NUMBER = "an object that it is about has no number"
+_THING = re.compile(r"<OBJ(\d+)>")
 _GROUNDS = (Task.GROUND_ONE, Task.GROUND_MANY)
 
 
@@ -65,7 +67,7 @@ def conversations(
             left_out[NO_NUMBER] += 1
             continue
         known = [n for n in numbers if n is not None]
-        answer = grounded(example.task, known) if example.task in _GROUNDS else example.answer
+        answer = grounded(example.task, known) if example.task in _GROUNDS else _by_number(example, map_ids, prompt)
         record = share_gpt(prompt.chat, answer, lambda image, prompt=prompt: name_of(image, prompt))  # type: ignore[misc]
         rows.append(
             {
@@ -79,3 +81,9 @@ def conversations(
             }
         )
     return Talked(rows, left_out)
+
+
+def _by_number(example: Example, map_ids: Mapping[int, int], prompt: Prompt) -> str:
+    """Return an answer with the objects that it names as a model sees them: "<OBJ12>" of the truth as "<OBJ003>"."""
+    number_of = prompt.numbering.number_of
+    return _THING.sub(lambda m: token(number_of[map_ids[int(m[1])]]), example.answer)

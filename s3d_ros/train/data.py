@@ -23,6 +23,7 @@ from s3d_ros.train.config import DataConfig, TrainError
 from s3d_ros.train.parts.base import Example, RunPart
 from s3d_ros.train.reader import SceneData, TrainingRecord, TrainingSet
 from s3d_ros.train.sharegpt import chat_parts
+from s3d_ros.train.together import Unit, grouped, together
 from s3d_ros.train.unlabelled import silent_chat, with_text
 from s3d_ros.vlm.beside import DEPTH, beside_depth
 from s3d_ros.vlm.config import ModelError
@@ -31,6 +32,8 @@ from s3d_ros.vlm.tokens import I64, Prompt, PromptMaker
 
 _LISTED = 3  # bad records named in a message
 # Kinds that ask for the order of the frames, which is theirs in time
+# In a line, or a line each
+_LEGEND = re.compile(r"^Marked:(?: [^\n]*)?\n(?:[^\n=]+=<OBJ\d{3}>\n)*")
 _IN_ORDER = re.compile(r"appearance_order|^camera_|^obj_obj_relative_pos|first|frame")
 
 
@@ -60,6 +63,26 @@ def shuffled(chat: Chat, rng: np.random.Generator) -> Chat:
     return replace(chat, turns=(Turn(first.role, (*parts, *waiting)), *chat.turns[1:]))
 
 
+def without_legend(text: str) -> str:
+    """Return a text without the list of what the bird's-eye view before it marks."""
+    return _LEGEND.sub("", text)
+
+
+def without_bev(chat: Chat) -> Chat:
+    """Return the chat without bird's-eye views, their captions, and the lists of what they mark."""
+    turns = []
+    for turn in chat.turns:
+        parts: list[Part] = []
+        for part in turn.parts:
+            if isinstance(part, ChatImage) and ".bev" in part.key:
+                if parts and isinstance(parts[-1], str):
+                    parts.pop()
+            else:
+                parts.append(without_legend(part) if isinstance(part, str) else part)
+        turns.append(replace(turn, parts=tuple(parts)))
+    return replace(chat, turns=tuple(turns))
+
+
 class Samples:
     """The samples of a training set. Made in one thread at a time; the model is used for its positions only.
 
@@ -77,6 +100,11 @@ class Samples:
         self.config, self.family, self.seed, self.lead = config, family, seed, lead
         if not config.set:
             raise TrainError("data.set is empty: name the folder of a training set (s3d dataset build)")
+        if config.together > 1 and family.needs_types == "token_type_ids":
+            raise TrainError(
+                f"data.together = {config.together} can't be used with a {family.model.config.model_type}, whose "
+                "pictures look at what comes after them; set it to 1"
+            )
         self.records = TrainingSet(config.set, split)
         processor = family.processor
         self.prompts = PromptMaker(
@@ -86,6 +114,7 @@ class Samples:
         count = min(config.records or len(self.records), len(self.records))
         self.indices = self._with_silent(count) if pictures else list(range(count))
         self.lengths: dict[int, int] = {}
+        self._sharing: dict[int, tuple[Any, ...]] = {}
         self.parts: tuple[RunPart, ...] = ()
         self._kept: OrderedDict[str, tuple[dict[str, torch.Tensor], Made]] = OrderedDict()
         self._kept_bytes = 0
@@ -138,33 +167,41 @@ class Samples:
             )
         self.indices = [i for i in self.indices if i in self.lengths]
 
-    def batches(self, epoch: int, size: int) -> list[list[int]]:
+    def batches(self, epoch: int, size: int) -> list[list[Unit]]:
         """Return an epoch's records, shuffled, in batches of like length; the last one may be smaller."""
         rng = np.random.default_rng((self.seed, epoch, 1))
-        order = [self.indices[i] for i in rng.permutation(len(self.indices))]
+        order: list[Unit] = [self.indices[i] for i in rng.permutation(len(self.indices))]
+        if self.config.together > 1:
+            order = grouped(order, {i: self._shares(i) for i in self.indices}, self.config.together)  # type: ignore[arg-type]
+            order = [order[i] for i in rng.permutation(len(order))]
         pool = size * self.config.buckets
-        out: list[list[int]] = []
+        out: list[list[Unit]] = []
         for at in range(0, len(order), pool):
-            mine = sorted(order[at : at + pool], key=lambda i: self.lengths.get(i, 0))  # stable: ties stay shuffled
+            mine = sorted(order[at : at + pool], key=self._length)  # stable: ties stay shuffled
             out += [mine[k : k + size] for k in range(0, len(mine), size)]
         return [out[i] for i in rng.permutation(len(out))]
 
-    def sample(self, index: int, epoch: int = 0) -> Sample:
+    def sample(self, unit: Unit, epoch: int = 0) -> Sample:
         """Return a record as a sample, its frames shuffled where that is asked for; the images have sizes only."""
-        free = self.config.shuffle_frames and (index < 0 or not _IN_ORDER.search(self.records[index].kind))
+        index = _first(unit)
+        free = self.config.shuffle_frames and not self._ordered(index)
         told = (self.seed, epoch, index, 2) if index >= 0 else (self.seed, epoch, -index, 4)
-        return self._sample(index, np.random.default_rng(told) if free else None)
+        if isinstance(unit, int):
+            return self._sample(unit, np.random.default_rng(told) if free else None)
+        members = unit if index >= 0 else unit[:1]
+        return together([self._sample(i, np.random.default_rng(told) if free else None) for i in members])
 
     def chat(self, index: int) -> tuple[Chat, str]:
         """Return the chat of a record with its pictures, as it is asked, and the right answer."""
         record = self.records[index]
-        return chat_of(record, lambda name: self._image(record.scene, name))
+        chat, answer = chat_of(record, lambda name: self._image(record.scene, name))
+        return self._shown(chat), answer
 
-    def batch(self, indices: Sequence[int], epoch: int, step: int = -1, number: int = 0) -> Batch:
+    def batch(self, indices: Sequence[Unit], epoch: int, step: int = -1, number: int = 0) -> Batch:
         """Return a micro-batch on the CPU. step: the optimiser's, -1 in evaluation; number: the micro-batch's."""
         samples = [self.sample(i, epoch) for i in indices]
         named = [(row, image) for row, s in enumerate(samples) for image in s.images]
-        scenes = [self._scene(i) for i in indices]
+        scenes = [self._scene(_first(i)) for i in indices]
         made = [self._inputs(scenes[row], image.key) for row, image in named]
         blank = self.family.processor.tokenizer.pad_token_id or 0
         batch = joined(samples, self.family.grouped([inputs for inputs, _ in made]), blank)
@@ -176,7 +213,7 @@ class Samples:
             for (row, image), count, (_, of) in zip(named, counts, made, strict=True)
         )  # fmt: skip
         extra = (
-            self._extra(i, s, step, np.random.default_rng((self.seed, number, row, 3)))
+            self._extra(_first(i), s, step, np.random.default_rng((self.seed, number, row, 3)))
             for row, (i, s) in enumerate(zip(indices, samples, strict=True))
         )
         return replace(batch, pictures=tuple(seen), extra=tuple(extra), step=step)
@@ -205,9 +242,26 @@ class Samples:
     def _bare(self, index: int) -> tuple[Chat, str]:
         """Return a record's chat, its pictures with sizes only, and its answer, "" where only pictures are learnt."""
         if index >= 0:
-            return _without_pixels(self.records[index])
+            chat, answer = _without_pixels(self.records[index])
+            return self._shown(chat), answer
         scene = self._scene(index)
-        return silent_chat(scene, self.records[0].system, lambda name: _sized(scene, name)), ""
+        return self._shown(silent_chat(scene, self.records[0].system, lambda name: _sized(scene, name))), ""
+
+    def _shown(self, chat: Chat) -> Chat:
+        return chat if self.config.bev else without_bev(chat)
+
+    def _ordered(self, index: int) -> bool:
+        return index >= 0 and _IN_ORDER.search(self.records[index].kind) is not None
+
+    def _shares(self, index: int) -> tuple[Any, ...]:
+        """Return what records have in common that can be learnt together: pictures, and whether these stay in order."""
+        if index not in self._sharing:
+            pictures = (index,) if index < 0 else (self.records[index].scene.key, *self.records[index].images)
+            self._sharing[index] = (*pictures, self._ordered(index))
+        return self._sharing[index]
+
+    def _length(self, unit: Unit) -> int:
+        return self.lengths.get(unit, 0) if isinstance(unit, int) else sum(self.lengths.get(i, 0) for i in unit)
 
     def _image(self, scene: SceneData, name: str) -> ChatImage:
         """Return a picture of a scene, with what the parts need beside it."""
@@ -275,6 +329,10 @@ class Samples:
 
 def _without_pixels(record: TrainingRecord) -> tuple[Chat, str]:
     return chat_of(record, lambda name: _sized(record.scene, name))
+
+
+def _first(unit: Unit) -> int:
+    return unit if isinstance(unit, int) else unit[0]
 
 
 def _grounds(record: TrainingRecord) -> bool:

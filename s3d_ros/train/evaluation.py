@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def points(record: TrainingRecord, said: str) -> float:
     if right in dict(options):
         return float(read_choice(said, options) == right)
     try:
-        return mean_relative_accuracy(read_value(said)[0], float(right))
+        return mean_relative_accuracy(read_value(said)[0], float(right.removesuffix(" m")))
     except ValueError:
         return float(exact(clean(said), (clean(right),)))
 
@@ -48,15 +49,25 @@ def answered(model: Any, processor: Any, device: str, samples: Samples, indices:
     """Ask some records through the engine; return mean points, those of each task, and each reply."""
     parts = feature_parts(samples.parts)
     engine = Engine.of(ModelConfig(tile_images=samples.family.tile), model, processor, device, parts)
-    rows = []
-    for index in indices:  # one after the other: memory is the training's
-        record = samples.records[index]
-        chat, right = samples.chat(index)
-        (event,) = [e for _, e in engine.ask([Asked(chat, samples.config.max_answer_tokens)]) if not isinstance(e, str)]
-        said = event.text if isinstance(event, ChatReply) else ""
-        told = {"id": f"{record.scene.key}/{record.id}", "task": record.task, "said": said, "right": right}
-        rows.append(told | {"points": points(record, said)})
+    rows = list(ask_records(engine, samples, indices))  # one after the other: memory is the training's
     engine.forget()
     tasks = sorted({r["task"] for r in rows})
     by_task = {t: float(np.mean([r["points"] for r in rows if r["task"] == t])) for t in tasks}
     return {"points": float(np.mean([r["points"] for r in rows])), "by_task": by_task, "replies": rows}
+
+
+def ask_records(engine: Engine, samples: Samples, indices: Sequence[int], at_once: int = 1) -> Iterator[dict[str, Any]]:
+    """Ask some records; yield for each its id, task, what was said, what is right, and the points.
+
+    at_once: so many that follow each other and show the same pictures.
+    """
+    alike = [list(held) for _, held in groupby(indices, lambda i: samples.records[i].images)]
+    for some in (held[k : k + at_once] for held in alike for k in range(0, len(held), at_once)):
+        chats = [samples.chat(index) for index in some]
+        events = engine.ask([Asked(chat, samples.config.max_answer_tokens) for chat, _ in chats])
+        ends = {k: e for k, e in events if not isinstance(e, str)}
+        for k, (index, (_, right)) in enumerate(zip(some, chats, strict=True)):
+            record, event = samples.records[index], ends[k]
+            said = event.text if isinstance(event, ChatReply) else ""
+            told = {"id": f"{record.scene.key}/{record.id}", "task": record.task, "said": said, "right": right}
+            yield told | {"points": points(record, said)}

@@ -28,6 +28,7 @@ from s3d_ros.train.metrics import Metrics
 from s3d_ros.train.model import Trainee, check_model, choose_weights, load
 from s3d_ros.train.parts.make import answer_lead, begin_from, check_parts, learns_pictures, make_parts, switched_on
 from s3d_ros.train.reader import TrainingSet
+from s3d_ros.train.together import Unit
 from s3d_ros.vlm.family import Family
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many, of how many
@@ -81,7 +82,7 @@ def train(config: TrainConfig, progress: Progress = _silent) -> Path:
     size, accumulate = config.optimizer.batch_size, config.optimizer.accumulate
     in_epoch = len(samples.batches(0, size))
     steps = config.optimizer.steps or math.ceil(config.optimizer.epochs * in_epoch / (world * accumulate))
-    orders: dict[int, list[list[int]]] = {}
+    orders: dict[int, list[list[Unit]]] = {}
 
     def micro_batch(number: int) -> Batch:
         epoch, at = divmod(number, in_epoch)

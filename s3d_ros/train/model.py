@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from s3d_ros.train.batch import IGNORED, Batch
 from s3d_ros.train.config import ModelPart, TrainError, TuneConfig
 from s3d_ros.train.parts.base import RunPart, last_hidden
+from s3d_ros.train.together import attention_mask
 from s3d_ros.vlm.config import ModelConfig, ModelError
 from s3d_ros.vlm.family import Family
 from s3d_ros.vlm.loading import load_model, read_config
@@ -124,6 +125,24 @@ class Trainee(torch.nn.Module):
         self.family = family
         self.parts = torch.nn.ModuleDict({part.name: part for part in parts})
 
+    def train(self, mode: bool = True) -> Trainee:
+        """As PyTorch's; but what keeps running means of its inputs goes on as it is when it is asked.
+
+        A step's few pictures are no sample of them, and a frozen encoder would move by them all the same.
+        """
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+    def _attention(self, batch: Batch) -> torch.Tensor | None:
+        if batch.segments is None:
+            return batch.mask
+        mask = attention_mask(batch)
+        assert mask is not None
+        return self.family.allowed(mask)
+
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Return the sum of the cross-entropies of the answers' tokens, and the parts' losses by name; all scalars."""
         parts: list[Any] = list(self.parts.values())
@@ -140,7 +159,7 @@ class Trainee(torch.nn.Module):
             output = self.model(
                 input_ids=batch.ids,
                 position_ids=batch.positions[0] if len(batch.positions) == 1 else batch.positions,
-                attention_mask=batch.mask,
+                attention_mask=self._attention(batch),
                 use_cache=False,
                 logits_to_keep=learnt,
                 **self.family.given(features),

@@ -25,7 +25,8 @@ FAMILIES = ("vsi", "vsti", "situated", "grounding", "caption")
 @dataclass(frozen=True)
 class BuildSettings:
     """homes: renders of each layout. every: of a recording's frames, each so many-th is mapped. fps, noise, size: of
-    simulated homes. kinds, per_kind: of generated questions. shares: of splits other than "train". lists: official
+    simulated homes. kinds, per_kind: of generated questions. small: questions of each
+    kind that the small model learns. shares: of splits other than "train". lists: official
     splits, name -> file of scene names. annotations: (importer, files). boxes: of the true objects that these name.
     boxes_oriented: compare turned boxes as they are. wordings: how many of the prompt's wordings are dealt.
     """
@@ -38,6 +39,7 @@ class BuildSettings:
     every: int = 1
     kinds: tuple[str, ...] = FAMILIES
     per_kind: int = 6
+    small: int = 0
     proposal_iou: float = PROPOSAL_IOU
     shares: Mapping[str, float] = field(default_factory=lambda: {"val": 0.1})
     lists: Mapping[str, Path] = field(default_factory=dict)

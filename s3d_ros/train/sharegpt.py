@@ -13,15 +13,18 @@ IMAGE = "<image>"
 def share_gpt(chat: Chat, answer: str, name_of: Callable[[ChatImage], str]) -> dict[str, Any]:
     """Return a chat and the reply to be learnt: {"system", "conversations", "images"}.
 
-    The texts are the prompt's own, one part a line; typed text can't hold ``<image>``: prompts take it apart.
+    The texts are the prompt's own, one part a line, adjacent ones as one; typed text can't hold ``<image>``: prompts
+    take it apart.
     """
     turns, images = [], []
     for turn in chat.turns:
-        parts = []
+        parts: list[str] = []
         for part in turn.parts:
             if isinstance(part, ChatImage):
                 images.append(name_of(part))
                 parts.append(IMAGE)
+            elif parts and parts[-1] != IMAGE:
+                parts[-1] += part  # templates put nothing between texts either
             else:
                 parts.append(part)
         turns.append({"from": "human" if turn.role == "user" else "gpt", "value": "\n".join(parts)})
@@ -30,7 +33,7 @@ def share_gpt(chat: Chat, answer: str, name_of: Callable[[ChatImage], str]) -> d
 
 
 def chat_parts(text: str, pictures: Iterator[ChatImage]) -> tuple[Part, ...]:
-    """Return the parts that a turn's value was made of: the inverse of ``share_gpt``, where no two texts are adjacent.
+    """Return the parts that a turn's value was made of: the inverse of ``share_gpt``, adjacent texts being one.
 
     pictures: one is taken for each ``<image>``.
     """

@@ -28,6 +28,7 @@ from s3d_ros.train.problems import DatasetError
 from s3d_ros.train.proposals import match_proposals
 from s3d_ros.train.settings import BuildSettings
 from s3d_ros.train.shards import write_atomically, write_scene
+from s3d_ros.train.small.examples import examples as small_examples
 from s3d_ros.train.sources import HOME, RUN, SceneSource
 from s3d_ros.types import OrientedBox, Scene
 
@@ -90,7 +91,11 @@ def _asked(
         seen = {o.id: o for o in known.objects if o.first_seen_s is not None}
         things = _true_things({i: o.box for i, o in seen.items()}, {i: o.label for i, o in seen.items()},
                               scene, settings, True)  # fmt: skip
-        return [from_question(q) for q in made], things, Counter()
+        asked = [from_question(q) for q in made]
+        if settings.small:
+            asked += small_examples(things.boxes, things.labels, things.matches.map_ids, settings.small,
+                                    settings.seed + source.seed)  # fmt: skip
+        return asked, things, Counter()
     examples = read_imported(work, source.name)
     boxes: SceneBoxes = {} if settings.boxes is None else read_boxes(settings.boxes)
     own = next((boxes[name] for name in boxes if scene_key(name) == scene_key(source.name)), None)

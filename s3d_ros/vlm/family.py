@@ -198,7 +198,10 @@ class Family:
         return logits
 
     def _mask(self, mask: torch.Tensor) -> torch.Tensor:
-        mask = mask[None, None]
+        return self.allowed(mask[None, None])
+
+    def allowed(self, mask: torch.Tensor) -> torch.Tensor:
+        """Return a mask (b, 1, n, m) bool, true where a token may look, as the model's attention takes it."""
         if self.model.config.get_text_config()._attn_implementation != "eager":
             return mask
         dtype = self.model.dtype

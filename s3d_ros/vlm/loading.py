@@ -119,11 +119,12 @@ def _load(directory: Path, options: dict[str, Any], attention: str, device: str)
     raise ModelError(f"{directory} can't be loaded: {'; '.join(tried)}")
 
 
-def _attentions(asked: str, device: str) -> list[str]:
+def _attentions(asked: str, device: str) -> list[str | dict[str, str]]:
     if asked != "auto":
         return [asked]
     flash = device.startswith("cuda") and importlib.util.find_spec("flash_attn") is not None
-    return [*(["flash_attention_2"] if flash else []), "sdpa", "eager"]
+    by_part = {"text_config": "sdpa", "vision_config": "eager"}  # an encoder of convolutions knows no sdpa
+    return [*(["flash_attention_2"] if flash else []), "sdpa", by_part, "eager"]
 
 
 def _quantization(kind: str, dtype: Any, device: str) -> Any:

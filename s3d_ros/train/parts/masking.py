@@ -47,5 +47,6 @@ def without_views(
         positions=positions,
         mask=kept.long(),
         pictures=tuple(pictures),
+        segments=None if batch.segments is None else batch.segments.gather(1, order).masked_fill(~kept, -1),
     )
     return changed, (first, *deep)

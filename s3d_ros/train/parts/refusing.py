@@ -16,6 +16,11 @@ def check_switches(config: TrainConfig) -> None:
             "ground.head = true needs tune.method = full: its token is a new word, and adapters leave the words as "
             "they are"
         )
+    if config.ground.head and config.data.together > 1:
+        raise TrainError(
+            f"ground.head = true compares the objects of one question, and data.together = {config.data.together} "
+            "learns several at once; set it to 1"
+        )
     if config.data.text_share < 1 and not asked.on:
         raise TrainError(
             f"data.text_share = {config.data.text_share:g} leaves scenes without text, from which nothing would be "
