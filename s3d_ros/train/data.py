@@ -31,9 +31,9 @@ from s3d_ros.vlm.family import Family
 from s3d_ros.vlm.tokens import I64, Prompt, PromptMaker
 
 _LISTED = 3  # bad records named in a message
-# Kinds that ask for the order of the frames, which is theirs in time
-# In a line, or a line each
+# What is marked: a line each, in older sets all in one
 _LEGEND = re.compile(r"^Marked:(?: [^\n]*)?\n(?:[^\n=]+=<OBJ\d{3}>\n)*")
+# Kinds that ask for the order of the frames, which is theirs in time
 _IN_ORDER = re.compile(r"appearance_order|^camera_|^obj_obj_relative_pos|first|frame")
 
 

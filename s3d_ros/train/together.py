@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from s3d_ros.train.batch import IGNORED, Batch, Sample
-from s3d_ros.vlm.tokens import common_prefix
+from s3d_ros.vlm.tokens import I64, common_prefix
 
 Unit = int | tuple[int, ...]  # a record, or several that are learnt together
 
@@ -38,9 +38,12 @@ def together(samples: Sequence[Sample]) -> Sample:
     for s in samples[1:]:
         shared = min(shared, common_prefix(first.ids, s.ids))
     own = [np.full(len(s.ids) - shared, k + 1) for k, s in enumerate(samples)]
-    join = lambda name: np.concatenate([getattr(first, name)[:shared], *(getattr(s, name)[shared:] for s in samples)])  # noqa: E731
+
+    def joined(name: str) -> I64:
+        return np.concatenate([getattr(first, name)[:shared], *(getattr(s, name)[shared:] for s in samples)])
+
     return Sample(
-        join("ids"), join("labels"), join("types"),
+        joined("ids"), joined("labels"), joined("types"),
         torch.cat([first.positions[:, :shared], *(s.positions[:, shared:] for s in samples)], dim=1),
         first.images, first.counts, np.concatenate([np.zeros(shared, np.int64), *own]),
     )  # fmt: skip
