@@ -18,6 +18,7 @@ from s3d_ros.offline import demo_model
 from s3d_ros.prompt.build import Prompter
 from s3d_ros.prompt.config import PromptConfig
 from s3d_ros.prompt.numbers import Numbering
+from s3d_ros.prompt.overview import legend
 from s3d_ros.train.small.model import PROMPT, ModelShape, make_model, make_tokenizer, save_model
 from s3d_ros.train.small.pictures import PictureSettings, picture
 from s3d_ros.train.small.questions import Asker
@@ -99,13 +100,13 @@ def test_a_cached_question_is_answered_as_an_uncached_one(shipped: Path) -> None
         assert said(text) == (first, 0)
 
 
-def test_the_demo_asks_both_about_two_large_things(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_asks_both_about_three_large_things(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_model, "MODEL", str(models / "small"))
     question = demo_model.question_for_both(room())
-    assert question is not None and question.text.startswith("How far is object ")
+    assert question is not None and question.text.startswith("Standing at object ")
     both = demo_model.beside(room())
     assert both is not None and both.question == question
-    assert both.map.success and both.map.unit == "m" and both.map.value is not None
+    assert both.map.success and both.map.text.startswith(("left", "right")), both.map
     assert both.model.answered_by == "transformers" and both.model_s > 0
     assert both.model.error in (ErrorCode.NONE, ErrorCode.NOT_SETTLED), both.model  # untrained, it may say anything
 
@@ -116,3 +117,26 @@ def test_the_demo_does_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert demo_model.beside(room()) is None
     monkeypatch.setattr(demo_model, "_NEEDED", ("no_such_library",))
     assert demo_model.beside(room()) is None
+
+
+def test_what_is_shipped_reads_and_answers() -> None:
+    """The weights in the package, through the engine, on pictures that nobody trained on; its card has the figures."""
+    engine = Engine(ModelConfig(model="small", device="cpu", scene_cache_gb=0.2, image_cache_gb=0.2))
+    prompter = Prompter(PROMPT)
+    right: dict[str, list[bool]] = {"category": [], "id": [], "map_side": [], "left_right": []}
+    for k in range(4):
+        one = picture(PictureSettings(), 1_000_009, k, held_out_looks=True, style=Style(colored=True))
+        by_id = {o.id: o for o in one.things}
+        same = {i: i for i in by_id}
+        numbering = Numbering(same, same, {})
+        caption = f"Bird's-eye view of the whole scene, {one.side_m:g} m wide:"
+        shared = (caption, ChatImage(f"p{k}", one.pixels), legend(one.things, numbering))
+        asked = Asker(one.things, one.others, np.random.default_rng(k)).draw(24, list(right))
+        texts = [prompter.text(q.text, by_id, numbering, q.options) for q in asked]
+        chats = [Chat(prompter.system, (Turn("user", (*shared, text)),), shared_parts=3) for _, text in texts]
+        for question, (kind, _), chat in zip(asked, texts, chats, strict=True):
+            [reply] = [r for _, r in engine.ask([Asked(chat, 12)]) if not isinstance(r, str)]
+            right[question.kind].append(reply.text.strip(" .") == question.reply(kind.task).strip(" ."))
+    share = {kind: np.mean(found) for kind, found in right.items()}
+    assert share["category"] > 0.9 and share["id"] > 0.8, share
+    assert share["map_side"] > 0.6 and share["left_right"] > 0.6, share  # guessing gets half

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import time
 from dataclasses import dataclass
+
+import numpy as np
 
 from s3d_ros.answer.choose import choose
 from s3d_ros.answer.geometric import GeometricAnswerer
 from s3d_ros.answer.settings import AnswererConfig
+from s3d_ros.offline.questions_rules import direction_class, heading_angle_deg
 from s3d_ros.types import Answer, Question, Scene
 from s3d_ros.vlm.config import local_directory
 
 MODEL = "small"
 _LOADING_S = 90.0
 _NEEDED = ("torch", "transformers", "accelerate")
-_LEAST_M2 = 0.15  # what is smaller from above is hard to see
+_LEAST_M2, _LARGEST, _APART_M = 0.15, 6, 1.0  # what is smaller from above is hard to see
 
 
 @dataclass(frozen=True)
@@ -30,15 +34,20 @@ class Beside:
 
 
 def question_for_both(scene: Scene) -> Question | None:
-    """Return a question that both can answer: how far two large things are apart; None where there are none."""
+    """Return a question that both can answer: left or right, of large things, clearly; None where there are none."""
     if scene.bev is None:
         return None
     flat = [(float(o.box.size[0] * o.box.size[1]), -o.id, o) for o in scene.objects if o.confidence >= 0.5]
-    large = [o for size, _, o in sorted(flat, reverse=True) if size >= _LEAST_M2][:2]
-    if len(large) < 2:
-        return None
-    a, b = sorted(o.id for o in large)
-    return Question(f"How far is object {a} from object {b}?")
+    large = [o for size, _, o in sorted(flat, reverse=True) if size >= _LEAST_M2][:_LARGEST]
+    for three in itertools.permutations(large, 3):
+        stand, face, target = (o.box.center for o in three)
+        near = min(float(np.hypot(*(at - stand)[:2])) for at in (face, target))
+        if near >= _APART_M and direction_class(heading_angle_deg(stand, face, target), "easy") is not None:
+            a, b, c = (o.id for o in three)
+            return Question(
+                f"Standing at object {a} and looking at object {b}, is object {c} on my left or on my right?"
+            )
+    return None
 
 
 def beside(scene: Scene) -> Beside | None:
