@@ -103,7 +103,7 @@ def test_a_cached_question_is_answered_as_an_uncached_one(shipped: Path) -> None
 def test_the_demo_asks_both_about_three_large_things(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_model, "MODEL", str(models / "small"))
     question = demo_model.question_for_both(room())
-    assert question is not None and question.text.startswith("Standing at object ")
+    assert question is not None and question.text.startswith("Standing at the ")
     both = demo_model.beside(room())
     assert both is not None and both.question == question
     assert both.map.success and both.map.text.startswith(("left", "right")), both.map

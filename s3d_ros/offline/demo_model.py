@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from s3d_ros.answer.choose import choose
 from s3d_ros.answer.geometric import GeometricAnswerer
 from s3d_ros.answer.settings import AnswererConfig
 from s3d_ros.offline.questions_rules import direction_class, heading_angle_deg
+from s3d_ros.prompt.text import label_of
 from s3d_ros.types import Answer, Question, Scene
 from s3d_ros.vlm.config import local_directory
 
@@ -34,19 +36,19 @@ class Beside:
 
 
 def question_for_both(scene: Scene) -> Question | None:
-    """Return a question that both can answer: left or right, of large things, clearly; None where there are none."""
+    """Return a question that both can answer: left or right, of large things of which there is one; None without."""
     if scene.bev is None:
         return None
-    flat = [(float(o.box.size[0] * o.box.size[1]), -o.id, o) for o in scene.objects if o.confidence >= 0.5]
+    labels = Counter(o.label for o in scene.objects)
+    flat = [(float(o.box.size[0] * o.box.size[1]), -o.id, o) for o in scene.objects
+            if o.confidence >= 0.5 and o.label and labels[o.label] == 1]  # fmt: skip
     large = [o for size, _, o in sorted(flat, reverse=True) if size >= _LEAST_M2][:_LARGEST]
     for three in itertools.permutations(large, 3):
         stand, face, target = (o.box.center for o in three)
         near = min(float(np.hypot(*(at - stand)[:2])) for at in (face, target))
         if near >= _APART_M and direction_class(heading_angle_deg(stand, face, target), "easy") is not None:
-            a, b, c = (o.id for o in three)
-            return Question(
-                f"Standing at object {a} and looking at object {b}, is object {c} on my left or on my right?"
-            )
+            a, b, c = (label_of(o) for o in three)
+            return Question(f"Standing at the {a} and looking at the {b}, is the {c} on my left or on my right?")
     return None
 
 
