@@ -381,3 +381,9 @@ def test_confidence_is_that_of_the_least_certain_thing() -> None:
     unsure = tuple(dataclasses.replace(o, confidence=0.5) if o.id == 2 else o for o in SCENE.objects)
     doubted = ask("how far is the bed from the door?", scene=dataclasses.replace(SCENE, objects=unsure))
     assert doubted.confidence == pytest.approx(0.45)
+
+
+def test_left_on_the_map_is_not_left_of_somebody():
+    for where in ("On the map", "In the bird's-eye view", "On the plan"):
+        answer = ask(f"{where}, is the bed left or right of the door?")
+        assert not answer.success and answer.error == ErrorCode.NOT_SETTLED

@@ -37,6 +37,8 @@ _TURNED_AROUND = re.compile(
     r" (?:turn|turns|turned|turning|rotate|rotated|spin|spun)(?: (?:all|the|way|myself|yourself|right))*"
     r" (?:around|round|back|about)(?= (?:~|,|and|once|by) )(?! , (?:turn |to |or )*(?:left|right))"
 )
+# Left of another thing there is not left of it as somebody stands
+_ON_THE_MAP = re.compile(r"\b(?:on|in) the (?:\w+ )?(?:map|plan|floorplan|bird|overview|picture)\b")
 _IS_THERE = re.compile(r"^[ ~,]*(?:is|are|was|were) there ")
 _WHICH_WAY = re.compile(
     r"\b(?:which|what|where|how)\b[^~]*(?<!right) (?:side|direction|way|quadrant|hand|turn|rotate)\b|\bwhere\b[^~]*@"
@@ -99,6 +101,7 @@ def _asks_direction(asked: Asked) -> bool:
     parsed = asked.parsed
     if (
         _TURNED_AROUND.search(parsed.text)
+        or _ON_THE_MAP.search(parsed.text)
         or _NOT_A_DIRECTION.search(parsed.text)
         or (len(parsed.slots) == 1 and _BESIDE_A_THING.search(parsed.text))
     ):
