@@ -109,6 +109,16 @@ def feed(worker: MappingWorker, index: int, *, depth: bool = True) -> None:
         worker.feed(Role.DEPTH, pictures.image_msg(np.full((6, 8), 1000, np.uint16), header, "16UC1"))
 
 
+def feed_while_busy(worker: MappingWorker, pipeline: FakePipeline, frames: int) -> None:
+    """Feed so many, all but the first while the pipeline is at that one; then let it go on."""
+    pipeline.go.clear()
+    feed(worker, 0)
+    wait_for(lambda: worker.assembler.received["depth"] == 1)
+    for k in range(1, frames):
+        feed(worker, k)
+    pipeline.go.set()
+
+
 def wait_for(condition: Callable[[], bool], what: str = "what was expected") -> None:
     deadline = time.monotonic() + 5
     while not condition():
@@ -129,12 +139,7 @@ def test_every_frame_is_mapped_when_there_is_time() -> None:
 
 def test_of_frames_that_wait_each_third_is_fused_and_the_last() -> None:
     worker, pipeline, _ = make_worker(max_late_frames=20)
-    pipeline.go.clear()
-    feed(worker, 0)
-    wait_for(lambda: worker.assembler.received["depth"] == 1)
-    for k in range(1, 9):
-        feed(worker, k)
-    pipeline.go.set()
+    feed_while_busy(worker, pipeline, 9)
     wait_for(lambda: len(pipeline.seen) == 9)
     worker.close()
     assert pipeline.hasty == [1, 2, 4, 5, 7]  # when 0 began nothing waited, after 8 nothing does
@@ -143,12 +148,7 @@ def test_of_frames_that_wait_each_third_is_fused_and_the_last() -> None:
 
 def test_late_frames_are_dropped_oldest_first_and_counted() -> None:
     worker, pipeline, _ = make_worker(max_late_frames=3)
-    pipeline.go.clear()
-    feed(worker, 0)
-    wait_for(lambda: worker.assembler.received["depth"] == 1)
-    for k in range(1, 21):
-        feed(worker, k)
-    pipeline.go.set()
+    feed_while_busy(worker, pipeline, 21)
     wait_for(lambda: len(pipeline.seen) == 4)
     worker.close()
     assert [index for index, _, _ in pipeline.seen] == [0, 18, 19, 20]

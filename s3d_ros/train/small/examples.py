@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from s3d_ros.prompt.asked import description
-from s3d_ros.prompt.tasks import Task, kind_of
+from s3d_ros.prompt.tasks import Kind, Task, kind_of
 from s3d_ros.train.examples import Example
-from s3d_ros.train.small.questions import KINDS, TRAINED, AskedThing, Asker
+from s3d_ros.train.small.questions import TRAINED, AskedThing, Asker
 from s3d_ros.types import OrientedBox, Question, SceneObject
 
 SOURCE = "small"
 _THING = re.compile(r"\bobject (\d+)\b")
-_TRIES = 3  # for each question that is wanted
 
 
 def examples(
@@ -32,26 +32,22 @@ def examples(
     things = [SceneObject(i, labels[i], boxes[i]) for i in sorted(known)]
     others = {labels[i] for i in boxes if i not in known}
     asker = Asker(things, others, np.random.default_rng([seed, len(things)]), TRAINED, by_category=0.5)
-    found: dict[str, Example] = {}
-    for kind in KINDS:
-        drawn = 0
-        for _ in range(_TRIES * each):
-            one = asker.one(kind)
-            made = (
-                None if one is None or drawn >= each or one.text in found else _example(one, f"{kind}-{drawn + 1:02d}")
-            )
-            if one is not None and made is not None:
-                found[one.text] = made
-                drawn += 1
-    return list(found.values())
+    count: Counter[str] = Counter()
+    found = []
+    for one in asker.distinct(each, lambda asked: not _put(asked).situated):
+        count[one.kind] += 1
+        found.append(_example(one, f"{one.kind}-{count[one.kind]:02d}"))
+    return found
 
 
-def _example(asked: AskedThing, name: str) -> Example | None:
-    """Return a question as an example, put as its words would have it put; None where it needs a place to stand at."""
+def _put(asked: AskedThing) -> Kind:
+    """Return how a question is put, as its words would have it; situated ones need a place to stand at."""
     words = tuple(int(part) if i % 2 else part for i, part in enumerate(_THING.split(asked.text)))
-    kind = kind_of(Question(asked.text, tuple(text for _, text in asked.options)), words)
-    if kind.situated:
-        return None
+    return kind_of(Question(asked.text, tuple(text for _, text in asked.options)), words)
+
+
+def _example(asked: AskedThing, name: str) -> Example:
+    kind = _put(asked)
     seeks = kind.task in (Task.GROUND_ONE, Task.GROUND_MANY)
     text = _THING.sub(r"<OBJ\1>", description(asked.text) if seeks and asked.objects else asked.text)
     task = kind.task if asked.objects or not seeks else Task.QUESTION

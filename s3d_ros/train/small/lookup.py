@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,9 @@ class Codes:
     flags: dict[str, torch.Tensor]
 
 
+@cache
 def codes(hidden: int) -> Codes:
-    """Return the vectors of a width; always the same."""
+    """Return the vectors of a width; always the same, not to be written to."""
     rng = np.random.default_rng(20)
     digits, labels = (
         torch.from_numpy(rng.normal(0, hidden**-0.5, (*n, hidden))).float() for n in ((3, 10), (len(LABELS),))
@@ -122,9 +124,8 @@ def _words(
     words: torch.Tensor, tokenizer: PreTrainedTokenizerFast, stop_id: int, first_ids: Sequence[int], shared: Codes
 ) -> None:
     flags, n = shared.flags, torch.arange(1000)
-    words.mul_(
-        _WORD_LENGTH * words.shape[1] ** -0.5 / words.std()
-    )  # else numbers, which are long, are said all the time
+    # Else numbers, which are long, are said all the time
+    words.mul_(_WORD_LENGTH * words.shape[1] ** -0.5 / words.std())
     words[stop_id] = 1.5 * flags["end"]
     told = shared.digits[0, n // 100] + shared.digits[1, n // 10 % 10] + shared.digits[2, n % 10]
     bare, blank = number_ids(tokenizer)  # in the legend and in answers they stand without a blank

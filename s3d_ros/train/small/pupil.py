@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -175,10 +176,8 @@ def score(pupil: Pupil, lessons: Sequence[Lesson]) -> dict[str, float]:
         seen = pupil.seen([lesson])
         _, said = pupil.answers(lesson, None if seen is None else seen[0])
         for question, ids in said:
-            stop = (
-                ids.index(pupil.prompts.stop_id) if pupil.prompts.stop_id in ids else len(ids)
-            )  # nothing is said after
-            good = is_right(question, pupil.prompts.tokenizer.decode(ids[:stop], skip_special_tokens=True))
+            told = list(takewhile(lambda token: token != pupil.prompts.stop_id, ids))  # nothing is said after it
+            good = is_right(question, pupil.prompts.tokenizer.decode(told, skip_special_tokens=True))
             right[question.kind + (" named" if question.named and question.kind not in _ALWAYS else "")].append(good)
     pupil.train()
     return {kind: float(np.mean(right[kind])) for kind in sorted(right)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -42,6 +42,7 @@ _APART_M, _CLEARER = 0.15, 1.1  # the second is further by so much, and by a ten
 _LETTERED = 0.15  # of questions with options, those that list them by letter
 _BY_CATEGORY = 0.25
 _TRIES = 12
+_TRIES_EACH = 3  # for each question that is wanted
 _LONG = 90  # characters
 _T = TypeVar("_T")
 GAUGES = 5
@@ -107,6 +108,18 @@ class Asker:
             if asked is not None:
                 found.append(asked)
         return found
+
+    def distinct(self, each: int, fits: Callable[[AskedThing], bool] = lambda asked: True) -> list[AskedThing]:
+        """Return at most so many questions of each kind that fit, none twice."""
+        found: dict[str, AskedThing] = {}
+        for kind in KINDS:
+            drawn = 0
+            for _ in range(_TRIES_EACH * each):
+                asked = self.one(kind)
+                if asked is not None and drawn < each and asked.text not in found and fits(asked):
+                    found[asked.text] = asked
+                    drawn += 1
+        return list(found.values())
 
     def one(self, kind: str) -> AskedThing | None:
         """Return a question of a kind; None where chance found none that is clear enough."""

@@ -51,16 +51,8 @@ def mapped(name: str, scene: Scene, truth: Truth) -> Mapped:
 
 def questions(home: Mapped, each: int, seed: int = 0, words: frozenset[str] = HELD_OUT) -> list[AskedThing]:
     """Return so many questions of each kind about a home, half of them by number where they can be, none twice."""
-    asker = Asker(home.things, home.others, np.random.default_rng([seed, len(home.things)]), words, by_category=0.5)
-    found: dict[str, AskedThing] = {}
-    for kind in KINDS:
-        drawn = 0
-        for _ in range(3 * each):
-            one = asker.one(kind)
-            if one is not None and one.text not in found and drawn < each:
-                found[one.text] = one
-                drawn += 1
-    return list(found.values())
+    rng = np.random.default_rng([seed, len(home.things)])
+    return Asker(home.things, home.others, rng, words, by_category=0.5).distinct(each)
 
 
 def is_right(asked: AskedThing, answer: Answer) -> bool:
