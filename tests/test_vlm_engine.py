@@ -370,6 +370,30 @@ def test_questions_join_a_running_batch_between_tokens(models: dict[str, Path], 
     assert all(replies[k].reused_tokens > 0 for k in range(1, 5)), "another scene shares what comes before its pictures"
 
 
+def test_each_of_several_scenes_is_read_once_however_their_questions_come(
+    qwen: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = [k + " is a long story of this place" * 20 for k in "xyz"]
+    talks = [chat(q, system=scene) for q in QUESTIONS for scene in scenes]
+    alone = [ask(qwen, [t])[0].text for t in talks]
+    whole = sum(qwen._member(0, Asked(chat(QUESTIONS[0], system=scene), 1)).shared for scene in scenes)
+    step, sizes = qwen.family.step, []
+
+    def counting(ids: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        sizes.append(ids.numel())
+        return step(ids, *args, **kwargs)
+
+    monkeypatch.setattr(qwen.family, "step", counting)
+    for first in (len(talks), 2):  # all at once, and most while the first are answered
+        qwen.forget()
+        sizes.clear()
+        later = iter([[Asked(t, 10) for t in talks[first:]]])
+        events = qwen.ask([Asked(t, 10) for t in talks[:first]], lambda later=later: next(later, []))
+        said = {k: e.text for k, e in events if isinstance(e, ChatReply)}
+        assert [said[k] for k in range(len(talks))] == alone
+        assert sum(sizes) < 1.6 * whole, first
+
+
 def test_who_has_much_of_its_own_waits_for_the_next_batch_and_is_not_overtaken(qwen: Engine) -> None:
     asked = [Asked(chat(QUESTIONS[0]), 20), Asked(chat("chair " * 2500), 5), Asked(chat(QUESTIONS[1]), 5)]
     alone = [ask(qwen, [a.chat], a.max_new_tokens)[0].text for a in asked]

@@ -32,6 +32,7 @@ from s3d_ros.vlm.weights import find_model
 _LOG = logging.getLogger(__name__)
 _GB = 1e9
 _OWN_TOKENS = 2048  # questions that need more than these beyond what they share are not read at once
+_AGAIN_TOKENS = 256  # nor those of which the scene, which could be read once for all of them, is larger by so much
 
 
 class Engine:
@@ -181,8 +182,10 @@ class Engine:
         group, base = waiting[:1], len(waiting[0].prompt) - 1 if waiting else 0
         for member in waiting[1:]:
             together = min(base, _base(group[0].prompt.keys, member.prompt.keys))
-            longest = max(len(m.prompt) for m in (*group, member))
-            if not self.uncached and len(group) < self._config.max_batch and longest - together <= _OWN_TOKENS:
+            both = (*group, member)
+            little = max(len(m.prompt) for m in both) - together <= _OWN_TOKENS
+            little &= max(m.shared for m in both) - together <= _AGAIN_TOKENS
+            if not self.uncached and len(group) < self._config.max_batch and little:
                 group, base = [*group, member], together
         return group
 
@@ -274,7 +277,7 @@ class _Queue:
         waiting = [m for m in self.waiting if m not in joining]
         for member in waiting[: max(0, self._most - active)]:
             base = _base(read, member.prompt.keys, 0)
-            if len(member.prompt) - base > _OWN_TOKENS:
+            if len(member.prompt) - base > _OWN_TOKENS or _are_several(member, waiting, base):
                 break  # nobody overtakes it, else it would wait for as long as others come
             member.start_from(base)
             member.reused = base
@@ -291,6 +294,16 @@ class _Queue:
 def _base(a: I64, b: I64, left: int = 1) -> int:
     """Return how much two prompts share, leaving b its last token, and a so many."""
     return min(common_prefix(a, b), len(a) - left, len(b) - 1)
+
+
+def _are_several(member: Member, waiting: Sequence[Member], base: int) -> bool:
+    """Tell whether others wait that ask about the same scene, and all would read it anew from ``base`` on.
+
+    Who asks about a scene alone joins: it would read as much on its own.
+    """
+    if member.shared - base <= _AGAIN_TOKENS:
+        return False
+    return any(_base(member.prompt.keys, m.prompt.keys) >= member.shared for m in waiting if m is not member)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
