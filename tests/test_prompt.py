@@ -149,6 +149,13 @@ def test_people_read_names_and_models_numbers():
         ("which chair is nearest to me?", Task.GROUND_ONE, True),
         ("find the nearest chair", Task.GROUND_ONE, True),
         ("what is closest to the sofa?", Task.QUESTION, False),
+        ("tell me which chair is closest to the door", Task.QUESTION, False),
+        ("I need to know which of object 12 or #7 lies closest to #5", Task.QUESTION, False),
+        ("could you find out which chair is nearest to me?", Task.SITUATED, True),
+        ("do you know what is in front of you?", Task.SITUATED, True),
+        ("can you reach the mug?", Task.SITUATED, True),
+        ("in the picture, is the mug to the left or to the right of the sofa?", Task.QUESTION, False),
+        ("on the map, what is near you?", Task.SITUATED, True),
         ("I am standing by the sofa facing the tv; what is on my left?", Task.QUESTION, False),
     ],
 )

@@ -56,7 +56,7 @@ def after(
     try:
         with torch.no_grad():
             for lesson, tokens in lessons:
-                kept, start = pupil.read(lesson.picture, tokens)
+                kept, start, _ = pupil.read(lesson.picture, tokens)
                 asked = lesson.asked
                 rows = padded([a.ids for a in asked], pupil.prompts.stop_id)
                 held = read_questions(decoder, kept, decoder.embed_tokens(rows), start)

@@ -175,7 +175,7 @@ def test_many_questions_at_once_are_as_each_alone() -> None:
     prefix = torch.randn(30, TINY.hidden)
     rows = padded([[300, 301, 302], [400, 401, 402, 403, 404]], 0)
     with torch.no_grad():
-        both = read_questions(decoder, read_prefix(decoder, prefix), decoder.embed_tokens(rows))
+        both = read_questions(decoder, read_prefix(decoder, prefix)[0], decoder.embed_tokens(rows))
         for k, length in ((0, 3), (1, 5)):
             alone = torch.cat([prefix, decoder.embed_tokens(rows[k, :length])])[None]
             torch.testing.assert_close(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 
 from s3d_ros.benchmarks.files import BenchmarkError
 from s3d_ros.cli import app
+from s3d_ros.offline.run import load_scene
 from s3d_ros.prompt.tasks import Task
 from s3d_ros.train.build import build
 from s3d_ros.train.importers import import_annotations
@@ -239,6 +241,21 @@ def test_a_run_with_official_questions_and_boxes(tmp_path: Path) -> None:
     assert "run: mine" in text and "of 32" not in text and f"| scanrefer | 10 | {here} |" in text
     with pytest.raises(DatasetError, match=r"begun with other settings \(licence\)"):
         build([str(run)], tmp_path / "set", BuildSettings(**{**vars(settings), "licence": "yours"}))
+
+
+def test_of_a_recording_without_truth_the_map_tells_what_is_right(tmp_path: Path) -> None:
+    run = runs(tmp_path / "runs", 1) / "r0"
+    there = {o.id: o for o in load_scene(run).objects}
+    build([str(run)], tmp_path / "set", BuildSettings(small=40, kinds=(), shares={}, licence="mine"), workers=0)
+    sides = set()
+    for record in TrainingSet(tmp_path / "set", "train"):
+        asked, told = (c["value"] for c in record.conversations)
+        pair = re.search(r"is <OBJ(\d+)> left or right of <OBJ(\d+)>", asked)
+        if record.kind == "map_side" and pair:
+            first, second = (there[int(n)].box.center[0] for n in pair.groups())
+            assert told == ("left" if first < second else "right"), asked
+            sides.add(told)
+    assert sides == {"left", "right"}
 
 
 def test_a_bad_scene_costs_no_other(tmp_path: Path) -> None:

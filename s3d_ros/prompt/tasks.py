@@ -79,6 +79,18 @@ _ASKER = re.compile(
     r"|turn|facing|reach|nearest|closest|looking|away)\b",
     re.IGNORECASE,
 )
+# "Tell me ...", "I need to know ...": that somebody asks says nothing of where they stand
+_ADDRESS = re.compile(
+    r"^\W*(?:(?:please|hey|hi|hello|ok|okay|so|now|and|then|robot|kindly)\W+)*(?:(?:can|could|would|will) you\s+"
+    r"(?:please\s+)?)?(?:(?:tell|show|give) (?:me|us)|let (?:me|us) know|say|find out|work out"
+    r"|i (?:need|want|wish|have|would like) to know|i'd like to know|i wonder|do you know)\b",
+    re.IGNORECASE,
+)
+_DRAWN = re.compile(
+    r"\b(?:on|in) (?:the|this|your) (?:\w+ )?(?:map|plan|floorplan|overview|picture|drawing|bird's-eye view)\b"
+    r"|\b(?:seen )?from above\b",
+    re.IGNORECASE,
+)
 _NEAREST = re.compile(r"\b(?:nearest|closest)\b(?!.{0,60}\b(?:to|from|of|together)\b)|\b(?:turn|go|on the|to the)"
                       r" (?:left|right)\b(?! of\b| side of\b)", re.IGNORECASE)  # fmt: skip
 
@@ -92,9 +104,9 @@ def kind_of(question: Question, words: Said) -> Kind:
     """
     text = " ".join("".join(p if isinstance(p, str) else " it " for p in words).split())
     objects = objects_of(words)
-    situated = question.situation is not None or (
-        not _STATED.search(text) and bool(_ASKER.search(text) or _NEAREST.search(text))
-    )
+    told = _ADDRESS.sub("", text, count=1)
+    depends = _ASKER.search(told) or (_NEAREST.search(told) and not _DRAWN.search(told))
+    situated = question.situation is not None or (not _STATED.search(text) and bool(depends))
     asks = Task.SITUATED if situated else Task.QUESTION
     if question.options:
         return Kind(asks, situated, objects)

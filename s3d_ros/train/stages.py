@@ -25,7 +25,7 @@ from s3d_ros.train.examples import Example, from_question
 from s3d_ros.train.importers import import_annotations, scene_key
 from s3d_ros.train.pack import TrueThings, pack_scene
 from s3d_ros.train.problems import DatasetError
-from s3d_ros.train.proposals import match_proposals
+from s3d_ros.train.proposals import Matches, match_proposals
 from s3d_ros.train.settings import BuildSettings
 from s3d_ros.train.shards import write_atomically, write_scene
 from s3d_ros.train.small.examples import examples as small_examples
@@ -99,6 +99,11 @@ def _asked(
     examples = read_imported(work, source.name)
     boxes: SceneBoxes = {} if settings.boxes is None else read_boxes(settings.boxes)
     own = next((boxes[name] for name in boxes if scene_key(name) == scene_key(source.name)), None)
+    if own is None and settings.small and not examples:  # the map is its own teacher: where things are it knows
+        boxes, labels = ({o.id: getattr(o, name) for o in present(scene)} for name in ("box", "label"))
+        itself = Matches({i: i for i in boxes}, dict.fromkeys(boxes, 1.0))
+        asked = small_examples(boxes, labels, itself.map_ids, settings.small, settings.seed)
+        return asked, TrueThings(boxes, labels, itself), Counter()
     if own is None:
         needs = [e for e in examples if e.named]
         left_out = Counter({"no true boxes of its scene were given (--boxes)": len(needs)}) if needs else Counter[str]()

@@ -27,7 +27,7 @@ from s3d_ros.train.small.reading import pace
 _STATE = "answering.pt"
 _MAY_CHANGE = ("steps", "minutes", "every_steps", "workers", "reading")
 _BEGUN_PACE, _WORDS_PACE = 0.1, 0.3  # of the learning rate
-_LOOKS_STILL = 0.3  # share of the steps in which who looks at whom stays as it begins
+_LOOKS_STILL = 0.12  # share of the steps in which who looks at whom stays as it begins
 _SEED = 100  # other pictures than stage 1's
 
 

@@ -12,8 +12,12 @@ from transformers.models.qwen3.modeling_qwen3 import apply_rotary_pos_emb
 KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
 
 
-def read_prefix(decoder: Any, embedded: torch.Tensor, places: torch.Tensor | None = None) -> KeysValues:
-    """Return each layer's keys and values, (1, heads, P, d), of what all questions share.
+def read_prefix(
+    decoder: Any, embedded: torch.Tensor, places: torch.Tensor | None = None
+) -> tuple[KeysValues, torch.Tensor]:
+    """Return each layer's keys and values of what all questions share, and what the last layer gets of it.
+
+    They are (1, heads, P, d) each, and (P, width).
 
     embedded: (P, width). places: (P,) where the tokens stand, if some between them are left out.
     """
@@ -28,7 +32,7 @@ def read_prefix(decoder: Any, embedded: torch.Tensor, places: torch.Tensor | Non
             break
         seen = functional.scaled_dot_product_attention(q, key, value, is_causal=True)
         x = _after(layer, x, seen)
-    return kept
+    return kept, x[0]
 
 
 def read_questions(decoder: Any, prefix: KeysValues, embedded: torch.Tensor, start: int | None = None) -> torch.Tensor:

@@ -43,8 +43,9 @@ class Teacher:
         held_out_looks: bool = False,
         held_out_style: bool = False,
         words: Collection[str] = TRAINED,
+        blurred: bool = False,
     ) -> Lesson:
-        """Return one. words: sets of wordings."""
+        """Return one. words: sets of wordings. blurred: some words are replaced by others."""
         one = picture(self.pictures, seed, index, held_out_looks, held_out_style, drawn=self.drawn)
         while len(one.things) < 2:
             index += _FURTHER  # of nothing or of one thing there is little to ask
@@ -52,7 +53,10 @@ class Teacher:
         rng = np.random.default_rng([seed, index, 7])
         asker = Asker(one.things, one.others, rng, words)
         made = (self.prompts.asked(one, q, rng) for q in asker.draw(self.questions))
-        return Lesson(one, pixel_values([one.pixels]), [a for a in made if a is not None])
+        asked = [a for a in made if a is not None]
+        if blurred:
+            asked = [self.prompts.blurred(a, rng) for a in asked]
+        return Lesson(one, pixel_values([one.pixels]), asked)
 
     def held_out(self, count: int) -> dict[str, list[Lesson]]:
         """Return lessons to evaluate on: other homes; in other words; with looks and styles of marks not trained on."""
@@ -73,7 +77,7 @@ class _Lessons(Dataset[list[Lesson]]):
     batch: int
 
     def __getitem__(self, step: int) -> list[Lesson]:
-        return [self.teacher.lesson(self.seed, step * self.batch + k) for k in range(self.batch)]
+        return [self.teacher.lesson(self.seed, step * self.batch + k, blurred=True) for k in range(self.batch)]
 
 
 def lessons(teacher: Teacher, seed: int, batch: int, steps: range, workers: int) -> DataLoader[list[Lesson]]:

@@ -6,6 +6,7 @@ lies is then told to what comes after. The layers only begin so: all but the fir
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,10 +24,13 @@ NUMBERS = tuple(f"<OBJ{n:03d}>" for n in range(1000))
 BLANK = "\u0120"  # as byte-level tokenizers write it
 TURNED_BY = 1e7  # rotary base: what is far away can still be found by content
 PLACE_SCALE = 8.0  # a cell's token holds (place - 0.5) so many times, along vectors of length 1
-LOOKED_UP = 5  # layers that ``look_up`` makes
+TURN_SCALE = 3.0  # and its place as turns so many times
+LOOKED_UP = 6  # layers that ``look_up`` makes
 _BACK_TO_LABEL = 2  # in "chair=<OBJ012>"
 _BACK_TO_NAME = 4  # from one named thing to the one before it, in most questions
 _FLAGS = ("named", "listed", "word", "end", "text", "nothing", "seen")
+_TURNS = 8
+_NOT_ITSELF, _ALIKE, _WHOM = 2.0, 2.0, 2.0
 _TEXT, _SEEN, _USUAL_REACH, _WORD_LENGTH = 0.8, 8.0, 0.1, 0.9
 
 
@@ -35,14 +39,16 @@ class Codes:
     """The vectors that words and pictures' cells share.
 
     digits: (3, 10, d) hundreds, tens, units. labels: (L, d). places: (3, 4, d) where a thing's middle is along both
-    axes and how far it reaches; that of the thing itself, of the one named before it, of the one before that. flags:
-    a thing named in a question, a number in the legend, a word for a category, the end of a text, any word, what is
-    looked at by those who look for nothing (the system text, which stands first), and a picture's cell.
+    axes and how far it reaches; that of the thing itself, of the one named before it, of the one before that. turns:
+    (8, d) its place once more, as ``turns_of`` writes it. flags: a thing named in a question, a number in the legend, a
+    word for a category, the end of a text, any word, what is looked at by those who look for nothing (the system text,
+    which stands first), and a picture's cell.
     """
 
     digits: torch.Tensor
     labels: torch.Tensor
     places: torch.Tensor
+    turns: torch.Tensor
     flags: dict[str, torch.Tensor]
 
 
@@ -55,7 +61,8 @@ def codes(hidden: int) -> Codes:
     )
     taken = [*digits.flatten(0, 1), *digits.roll(hidden // 2, dims=-1).flatten(0, 1)]
     own = []
-    for _ in range(12 + len(_FLAGS)):
+    named = 12 + len(_FLAGS)
+    for _ in range(named + _TURNS):
         one = torch.from_numpy(rng.normal(0, 1, hidden)).float()
         if len(taken) + 2 <= hidden:  # in narrow models they are only unlike each other
             basis = torch.linalg.svd(torch.stack(taken), full_matrices=False).Vh
@@ -65,7 +72,17 @@ def codes(hidden: int) -> Codes:
     if len(own) < hidden // 2:
         basis = torch.linalg.svd(torch.stack(own), full_matrices=False).Vh
         labels = labels - labels @ basis.T @ basis
-    return Codes(digits, labels, torch.stack(own[:12]).unflatten(0, (3, 4)), dict(zip(_FLAGS, own[12:], strict=True)))
+    places, flags, turns = torch.stack(own[:12]).unflatten(0, (3, 4)), own[12:named], torch.stack(own[named:])
+    return Codes(digits, labels, places, turns, dict(zip(_FLAGS, flags, strict=True)))
+
+
+def turns_of(places: torch.Tensor) -> torch.Tensor:
+    """Return places (..., 2), shares of the picture, as (..., 8): cosine and sine of half a turn and a whole one.
+
+    Their product tells how close two places are, so that who looks for what is near looks for what is alike.
+    """
+    angle = places[..., None] * torch.tensor([math.pi, 2 * math.pi])
+    return torch.stack([angle.cos(), angle.sin()], dim=-1).flatten(-3)
 
 
 def seen_digits(hidden: int) -> torch.Tensor:
@@ -76,6 +93,11 @@ def seen_digits(hidden: int) -> torch.Tensor:
 def seen_places(hidden: int) -> torch.Tensor:
     """Return the vectors (4, d) of places as cells hold them, turned likewise."""
     return codes(hidden).places[0].roll(hidden // 2, dims=-1)
+
+
+def seen_turns(hidden: int) -> torch.Tensor:
+    """Return the vectors (8, d) of places as turns as cells hold them, turned likewise."""
+    return codes(hidden).turns.roll(hidden // 2, dims=-1)
 
 
 def number_ids(tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
@@ -94,6 +116,7 @@ def look_up(decoder: Any, tokenizer: PreTrainedTokenizerFast, stop_id: int, firs
     3. What is named finds itself in the legend, numbers by their digits, categories by what numbers took over.
     4. What is named takes over the places of the two named before it.
     5. The end of a question takes over what it finds at the last name.
+    6. It then finds what is near that, of its category, among what is listed, and what is near it among what is named.
 
     Of fewer layers only the first are made.
     """
@@ -101,7 +124,7 @@ def look_up(decoder: Any, tokenizer: PreTrainedTokenizerFast, stop_id: int, firs
     shared = codes(width)
     _words(decoder.embed_tokens.weight, tokenizer, stop_id, first_ids, shared)
     seed = torch.Generator().manual_seed(22)
-    makers = (_find_cells, _find_label, _find_listed, _find_named, _gather)
+    makers = (_find_cells, _find_label, _find_listed, _find_named, _gather, _find_near)
     for layer, make in zip(decoder.layers, makers, strict=False):
         make(layer.self_attn, shared, seed)
 
@@ -146,7 +169,7 @@ def _find_cells(at: Any, shared: Codes, seed: torch.Generator) -> None:
     digits = _span(_centred_digits(shared))
     at.q_proj.weight.copy_(_orthogonal(at, seed) @ digits * _slow(at))
     at.k_proj.weight.copy_(at.q_proj.weight.roll(half, dims=1))
-    kept = 0.03 * torch.eye(len(digits)) + 0.6 * digits + 0.8 * _span(shared.places[0])
+    kept = 0.03 * torch.eye(len(digits)) + 0.6 * digits + 0.8 * (_span(shared.places[0]) + _span(shared.turns))
     _carry(at, kept.roll(half, dims=1), seed)
     _sink(at, shared, seed, 0.02)
     _sharpen(at, 2.6)
@@ -166,7 +189,7 @@ def _find_listed(at: Any, shared: Codes, seed: torch.Generator) -> None:
     at.q_proj.weight.copy_(mixed @ (labels + digits) * _slow(at) + torch.outer(meet, shared.flags["named"]))
     taken = labels.roll(_quarter(at), dims=1)  # turned back
     at.k_proj.weight.copy_(mixed @ (taken + digits) * _slow(at) + torch.outer(meet, shared.flags["listed"]))
-    _carry(at, 0.3 * _all_but_nothing(shared), seed)
+    _carry(at, 0.3 * _all_but_nothing(shared) + 0.2 * _span(shared.turns), seed)
     _sink(at, shared, seed)
     _sharpen(at, 2.0)
 
@@ -181,7 +204,7 @@ def _find_named(at: Any, shared: Codes, seed: torch.Generator) -> None:
         back = _steps_back(at, _BACK_TO_NAME * (head + 1), range(1, 4))
         asks[part], is_asked[part] = meet[part] + back[0][part], meet[part] + back[1][part]
     _let(at, asks, is_asked, named, named, seed)
-    _carry(at, 0.1 * _all_but_nothing(shared), seed)
+    _carry(at, 0.1 * (_all_but_nothing(shared) - _span(shared.turns)), seed)
     for head in (0, 1):
         _carry_places(at, head, shared, 0.4)
     _sink(at, shared, seed)
@@ -189,14 +212,44 @@ def _find_named(at: Any, shared: Codes, seed: torch.Generator) -> None:
 
 
 def _gather(at: Any, shared: Codes, seed: torch.Generator) -> None:
+    d = at.head_dim
     asks, is_asked = _steps_back(at, 0, range(4, 7))
     meet = _meet(at, seed)
-    _let(at, meet + asks, meet + is_asked, shared.flags["end"], shared.flags["named"], seed)
-    kept = 0.15 * _all_but_nothing(shared) + 0.2 * _span(shared.places.flatten(0, 1))
-    kept = kept - 0.08 * _span(_centred_digits(shared))  # else each question is answered by the last thing's number
-    _carry(at, kept, seed)
+    flags, digits = shared.flags, _span(_centred_digits(shared))
+    _let(at, meet + asks, meet + is_asked, flags["end"], flags["named"], seed)
+    category = slice(2 * d, 3 * d)  # this head looks for what is sought, which need not be named last
+    at.q_proj.weight[category] = torch.outer(meet[category], flags["end"])
+    both = flags["word"] + flags["named"] - 1.2 * flags["text"]  # words of questions alone; keys have one length
+    at.k_proj.weight[category] = torch.outer(meet[category], both) + torch.outer(asks[category], 0.5 * flags["text"])
+    kept = 0.15 * _all_but_nothing(shared) + 0.2 * _span(shared.places.flatten(0, 1)) + 0.3 * _span(shared.turns)
+    kept = kept - 0.08 * digits  # else each question is answered by the last thing's number
+    _carry(at, kept + 0.3 * digits.roll(_quarter(at), dims=0), seed)
+    if len(at.o_proj.weight[0, category]):
+        at.o_proj.weight[:, category] = 1.5 * _span(shared.labels) @ at.v_proj.weight[category].T
     _sink(at, shared, seed)
     _sharpen(at, 2.0)
+
+
+def _find_near(at: Any, shared: Codes, seed: torch.Generator) -> None:
+    d, quarter = at.head_dim, _quarter(at)
+    slowest = torch.tensor([k + half for half in (0, d // 2) for k in range(d // 2 - _TURNS // 2, d // 2)])
+    mixed, meet = _orthogonal(at, seed) * _slow(at), _meet(at, seed)
+    labels, digits = _span(shared.labels), _span(_centred_digits(shared))
+    # What it is near to is named itself, and is not looked for
+    asks = [-_NOT_ITSELF * digits.roll(quarter, dims=1)] * 3
+    asks[0] = asks[0] + _ALIKE * labels
+    for head in range(at.q_proj.out_features // d):
+        part, at_turns = slice(head * d, (head + 1) * d), head * d + slowest
+        mixed[at_turns] = 0.0
+        meet[at_turns] = 0.0
+        whom = shared.flags["named" if head == 1 else "listed"]
+        at.q_proj.weight[part] = mixed[part] @ asks[head % 3] + torch.outer(_WHOM * meet[part], shared.flags["end"])
+        at.k_proj.weight[part] = mixed[part] @ (digits + _ALIKE * labels.roll(quarter, dims=1))
+        at.k_proj.weight[part] += torch.outer(_WHOM * meet[part], whom)
+        at.q_proj.weight[at_turns] = at.k_proj.weight[at_turns] = shared.turns
+    _carry(at, 0.3 * digits, seed)
+    _sink(at, shared, seed)
+    _sharpen(at, 3.0)
 
 
 def _let(

@@ -26,6 +26,7 @@ from s3d_ros.offline.simulate.shapes import CATEGORIES
 from s3d_ros.prompt import wording
 from s3d_ros.prompt.config import PromptConfig
 from s3d_ros.train.small.lookup import BLANK, NUMBERS, TURNED_BY, look_up
+from s3d_ros.train.small.paraphrases import MORE
 from s3d_ros.train.small.wordings import ASKED
 from s3d_ros.types import U8
 
@@ -57,7 +58,7 @@ class ModelShape:
     tower_widths: tuple[int, int, int] = (32, 64, 160)
     tower_depths: tuple[int, int, int] = (2, 2, 6)
     hidden: int = 192
-    layers: int = 6
+    layers: int = 7
     heads: int = 3
     mlp: int = 384
     vocabulary: int = 5120
@@ -228,7 +229,7 @@ def _project_texts() -> list[str]:
     names = [*every, *(f"the {c}" for c in every)]
     return [
         *asked,
-        *(w.text for kind in ASKED.values() for w in kind),
+        *(w.text for table in (ASKED, MORE) for kind in table.values() for w in kind),
         *told,
         *places,
         *names,

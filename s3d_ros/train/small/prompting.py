@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from s3d_ros.chat import Chat, ChatImage, Turn
+from s3d_ros.offline.questions_wordings import plural
 from s3d_ros.prompt.build import Prompter
 from s3d_ros.prompt.numbers import Numbering
 from s3d_ros.prompt.overview import legend
-from s3d_ros.train.small.lookup import number_ids
+from s3d_ros.train.small.lookup import BLANK, number_ids
 from s3d_ros.train.small.model import CELL_PX, PROMPT, TEMPLATE
 from s3d_ros.train.small.pictures import Picture
 from s3d_ros.train.small.questions import AskedThing
+from s3d_ros.train.small.sprites import LABELS
 from s3d_ros.vlm.tokens import ImageLayout, PromptMaker
 
 _IMAGE = "<image>"
 _WORDED = 10  # wordings of a task to choose from
+_BLURRED, _BLURRED_WORDS = 0.4, 0.15  # share of questions with other words in them, and of the words of these
+_SIDES = {"left", "right", "front", "back", "behind"}
+_NAMES = {w for label in LABELS for name in (label, plural(label)) for w in name.split()} | _SIDES
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,10 @@ class Prompts:
         self._prefixes: dict[float, list[int]] = {}
         self._number = {int(i): n % 1000 for n, i in enumerate(number_ids(tokenizer).flatten())}
         self._after = self._ids("")[len(self.prefix(8.0)) :]
+        named = {re.sub(f"^{BLANK}", "", w) for w in tokenizer.get_vocab()} & _NAMES
+        self._words = {i for w, i in tokenizer.get_vocab().items()
+                       if re.fullmatch(f"{BLANK}[A-Za-z]{{2,}}", w) and w[1:] not in named}  # fmt: skip
+        self._any_word = sorted(self._words)
 
     def prefix(self, side_m: float) -> list[int]:
         """Return the tokens up to the end of the picture, of which those of the picture are ``image_id``."""
@@ -82,6 +92,19 @@ class Prompts:
         points += [(answer - 1, row[i]) for i in question.objects[:1]]  # what is sought is found before it is named
         ids += [*self.maker.plain(question.reply(kind.task)), self.stop_id]
         return Asked(ids, answer, points, question)
+
+    def blurred(self, asked: Asked, rng: np.random.Generator) -> Asked:
+        """Return a question, now and then with some words replaced by others, as if they were not known.
+
+        Who answers it still does not depend on single words, so words that training never had harm less.
+        """
+        if rng.random() >= _BLURRED:
+            return asked
+        ids = list(asked.ids)
+        for at in range(asked.answer):
+            if ids[at] in self._words and rng.random() < _BLURRED_WORDS:
+                ids[at] = self._any_word[int(rng.integers(len(self._any_word)))]
+        return replace(asked, ids=ids)
 
     def _numbers(self, ids: Sequence[int], row: dict[int, int]) -> list[tuple[int, int]]:
         named = ((at, self._number.get(token)) for at, token in enumerate(ids))

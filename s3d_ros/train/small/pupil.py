@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn import functional
 
 from s3d_ros.prompt.replies import read_value
-from s3d_ros.train.small.decoding import read_prefix, read_questions
+from s3d_ros.train.small.decoding import KeysValues, read_prefix, read_questions
 from s3d_ros.train.small.lessons import Lesson
-from s3d_ros.train.small.lookup import codes, number_ids
+from s3d_ros.train.small.lookup import TURN_SCALE, codes, number_ids, turns_of
 from s3d_ros.train.small.pictures import Picture
 from s3d_ros.train.small.prompting import Asked, Prompts, padded
 from s3d_ros.train.small.questions import GAUGES, AskedThing
@@ -27,6 +27,8 @@ _POINTING, _WHICH, _GAUGE = 10.0, 0.5, 2.0  # weights of where a named thing is,
 _BESIDE = 0.3  # of all of these, beside the answers
 _PLAIN_KEPT = 0.15
 _RECALLED = 3
+_TALLIED, _TALLY = 0.3, 4.0
+_ANCHORED = 1.0
 _READ = 0.6  # so much of what the look-up leaves of a place gives the place
 
 
@@ -57,9 +59,12 @@ class Pupil(nn.Module):
         self.pointer = Pointer(hidden)
         self.gauge = nn.Linear(hidden, GAUGES)
         self.recall = nn.Linear(hidden, 2 * _RECALLED)
+        self.anchor = nn.Linear(hidden, len(codes(hidden).turns))
+        self.tally = nn.Linear(hidden, 1)
         self._read_places(codes(hidden).places)
         self.chance = torch.Generator()  # of what is left out of pictures
         self.labels = codes(hidden).labels
+        self.numbers = number_ids(tokenizer)[0]
         fixed = number_ids(tokenizer).flatten()  # their vectors hold digits: numbers never trained on are alike
         model.get_input_embeddings().weight.register_hook(lambda grad: grad.index_fill(0, fixed, 0.0))
 
@@ -69,6 +74,8 @@ class Pupil(nn.Module):
         for read, held in ((self.pointer.spot, places[0]), (self.recall, places[:, :2].flatten(0, 1))):
             read.weight.copy_(_READ * held)
             read.bias.zero_()
+        self.anchor.weight.copy_(_READ / TURN_SCALE * codes(places.shape[-1]).turns)
+        self.anchor.bias.zero_()
         self.pointer.spot.bias[2:] = -2.0  # most things reach over a tenth of the picture
 
     @property
@@ -87,10 +94,13 @@ class Pupil(nn.Module):
             return None
         return tokens_of(self.model, torch.cat([x.pixels for x in lessons]), self.bf16).flatten(1, 2)
 
-    def read(self, one: Picture, tokens: torch.Tensor | None, sparse: bool = False) -> tuple[Any, int]:
-        """Return the decoder's keys and values of all before a picture's questions, and how long that is.
+    def read(
+        self, one: Picture, tokens: torch.Tensor | None, sparse: bool = False
+    ) -> tuple[KeysValues, int, torch.Tensor]:
+        """Return the decoder's keys and values of all before a picture's questions, how long that is, and a loss.
 
-        tokens: (n, d). sparse: most of the cells that no plate covers are left out.
+        The loss is of what the legend's lines tell: how many of their category there are up to them. tokens: (n, d).
+        sparse: most of the cells that no plate covers are left out.
         """
         ids = torch.tensor([*self.prompts.prefix(one.side_m), *self.prompts.legend(one)])
         image = ids == self.prompts.image_id
@@ -106,7 +116,8 @@ class Pupil(nn.Module):
             spread = torch.zeros_like(embedded)
             spread[image[keep]] = tokens[keep[image]].to(embedded.dtype)
             embedded = torch.where(image[keep][:, None], spread, embedded)
-        return read_prefix(self.decoder, embedded, places), len(ids)
+        kept, hidden = read_prefix(self.decoder, embedded, places)
+        return kept, len(ids), _TALLIED * self._tallied(hidden, ids[keep], one)
 
     def answers(
         self, lesson: Lesson, tokens: torch.Tensor | None, sparse: bool = False, words: float = 1.0
@@ -115,7 +126,7 @@ class Pupil(nn.Module):
 
         words: weight of the answers, beside what questions' tokens must tell.
         """
-        kept, start = self.read(lesson.picture, tokens, sparse)
+        kept, start, tallied = self.read(lesson.picture, tokens, sparse)
         embedding = self.decoder.embed_tokens
         asked = sorted(lesson.asked, key=lambda a: len(a.ids))
         total = torch.zeros(())
@@ -134,7 +145,7 @@ class Pupil(nn.Module):
                 said.append((a.question, [b for b, (r, _) in zip(best, at, strict=True) if r == k]))
             if tokens is not None:
                 total = total + _BESIDE * len(group) * self._beside(hidden, group, lesson.picture)
-        return total / max(1, len(asked)), said
+        return total / max(1, len(asked)) + tallied, said
 
     def _beside(self, hidden: torch.Tensor, group: Sequence[Asked], one: Picture) -> torch.Tensor:
         """Return the loss of what questions' tokens tell: where things lie, and how to each other."""
@@ -149,9 +160,33 @@ class Pupil(nn.Module):
         asked = ~wanted.isnan()
         if points:
             loss = loss + _POINTING * self._recalled(ends, group, one)
+        loss = loss + _ANCHORED * self._anchored(ends, group, one)
         if asked.any():
             loss = loss + _GAUGE * functional.smooth_l1_loss(told[asked], wanted[asked], beta=0.1)
         return loss
+
+    def _tallied(self, hidden: torch.Tensor, ids: torch.Tensor, one: Picture) -> torch.Tensor:
+        """hidden: (P, d) of the tokens ids (P,) before the questions."""
+        rows = (ids[:, None] == self.numbers[None]).nonzero()
+        if not len(rows):
+            return torch.zeros(())
+        label_of = {o.id: o.label for o in one.things}
+        counts: Counter[str] = Counter()
+        wanted = []
+        for n in rows[:, 1].tolist():
+            counts[label_of[n]] += 1
+            wanted.append(counts[label_of[n]] / _TALLY)
+        told = self.tally(hidden[rows[:, 0]])[:, 0].float()
+        return functional.smooth_l1_loss(told, torch.tensor(wanted), beta=0.1)
+
+    def _anchored(self, ends: torch.Tensor, group: Sequence[Asked], one: Picture) -> torch.Tensor:
+        """Return the loss of what questions' ends tell of the place that the sought thing is near to."""
+        row = {o.id: k for k, o in enumerate(one.things)}
+        asked = [k for k, a in enumerate(group) if a.question.anchor]
+        if not asked:
+            return torch.zeros(())
+        spots = torch.from_numpy(one.spots[[row[group[k].question.anchor] for k in asked]]).float()
+        return functional.smooth_l1_loss(self.anchor(ends[asked]).float(), turns_of(spots), beta=0.1)
 
     def _recalled(self, ends: torch.Tensor, group: Sequence[Asked], one: Picture) -> torch.Tensor:
         """Return the loss of what the ends of questions tell of where the last things are that they name."""

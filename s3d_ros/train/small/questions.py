@@ -20,23 +20,24 @@ from s3d_ros.offline.questions_wordings import WORDINGS, Wording, plural
 from s3d_ros.prompt.numbers import token
 from s3d_ros.prompt.replies import grounded
 from s3d_ros.prompt.tasks import Task
-from s3d_ros.train.small.wordings import ASKED, MORE
+from s3d_ros.train.small.paraphrases import MORE
+from s3d_ros.train.small.wordings import ASKED
 from s3d_ros.types import F64, SceneObject
 
 TRAINED, HELD_OUT = frozenset({"official", "open"}), frozenset({"held_out"})
 _SIDE = "object_rel_direction_easy"
 # kind: (its wordings' name, share in training)
 KINDS: dict[str, tuple[str, float]] = {
-    "category": ("category", 0.10),
-    "id": ("id", 0.08),
-    "map_side": ("map_side", 0.12),
+    "category": ("category", 0.06),
+    "id": ("id", 0.05),
+    "map_side": ("map_side", 0.08),
     "left_right": (_SIDE, 0.20),
-    "direction": ("object_rel_direction_medium", 0.05),
+    "direction": ("object_rel_direction_medium", 0.07),
     "distance": ("object_abs_distance", 0.20),
-    "closest": ("closest", 0.12),
-    "count": ("object_counting", 0.06),
-    "nearest": ("nearest", 0.02),
-    "two_hop": ("two_hop", 0.05),
+    "closest": ("closest", 0.14),
+    "count": ("object_counting", 0.08),
+    "nearest": ("nearest", 0.04),
+    "two_hop": ("two_hop", 0.08),
 }
 _APART_M, _CLEARER = 0.15, 1.1  # the second is further by so much, and by a tenth
 _LETTERED = 0.15  # of questions with options, those that list them by letter
@@ -44,9 +45,10 @@ _BY_CATEGORY = 0.25
 _TRIES = 12
 _TRIES_EACH = 3  # for each question that is wanted
 _LONG = 90  # characters
+_FURTHER = 0.5  # share of questions in training's own paraphrases
 _T = TypeVar("_T")
-GAUGES = 5
-_GAUGE_M = 4.0
+GAUGES = 6
+_GAUGE_M, _GAUGE_COUNT = 4.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class AskedThing:
     named: it calls things by category, so that these must be told apart first. about: the things so called.
     candidates: among how many things the answer is. gauge: what is measured to answer it, NaN where it is not: how far
     the first lies to the right of the second, how far up on the map, and the gap between them, in units of 4 m; cosine
-    and sine of the angle that is asked for.
+    and sine of the angle that is asked for; how many there are, in fours. anchor: what the sought thing is near to, 0
+    where that is not asked.
     """
 
     kind: str
@@ -69,6 +72,7 @@ class AskedThing:
     about: tuple[tuple[str, int], ...] = ()
     candidates: int = 0
     gauge: tuple[float, ...] = (math.nan,) * GAUGES
+    anchor: int = 0
 
     def reply(self, task: Task) -> str:
         """Return what a model should say, the question being put as that task."""
@@ -80,7 +84,7 @@ class AskedThing:
 
 
 class Asker:
-    """Draws questions about things. others: categories of what is there and not among them.
+    """Draws questions about things; those without a label only by number. others: categories of what else is there.
 
     splits: of wordings that are used. by_category: share of questions that name things so, where they can.
     """
@@ -94,7 +98,7 @@ class Asker:
         by_category: float = _BY_CATEGORY,
     ) -> None:
         self.things, self.rng, self.splits, self._by_category = things, rng, splits, by_category
-        self._counts = Counter(o.label for o in things)
+        self._counts = Counter(o.label for o in things if o.label)
         self._others = set(others)
         self._unique = [o for o in things if self._counts[o.label] == 1 and o.label not in self._others]
         self._gaps: F64 | None = None
@@ -131,7 +135,7 @@ class Asker:
 
     def _category(self) -> AskedThing | None:
         thing = self._any(1)
-        if not thing:
+        if not thing or not thing[0].label:
             return None
         text = self._words("category").replace("{a}", f"object {thing[0].id}")
         return AskedThing("category", text, thing[0].label)
@@ -177,7 +181,7 @@ class Asker:
         for slot, name in zip(("stand", "face", "target"), names, strict=True):
             text = text.replace(f"the {{{slot}}}", name)
         turn = math.radians(angle_deg)
-        gauge = (math.nan, math.nan, math.nan, math.cos(turn), math.sin(turn))
+        gauge = (math.nan, math.nan, math.nan, math.cos(turn), math.sin(turn), math.nan)
         return replace(self._chosen(kind, text, answer, DIRECTIONS[level], three if named else ()), gauge=gauge)
 
     def _distance(self) -> AskedThing | None:
@@ -207,7 +211,7 @@ class Asker:
         words = [f"object {o.id}" for o in rest]
         listed = f"{', '.join(words[:-1])} or {words[-1]}"
         text = self._words("closest").replace("{a}", f"object {target.id}").replace("{list}", listed)
-        return AskedThing("closest", text, objects=(near.id,), candidates=len(rest))
+        return AskedThing("closest", text, objects=(near.id,), candidates=len(rest), anchor=target.id)
 
     def _closest_named(self) -> AskedThing | None:
         some = self._pick_many(self._unique, int(self.rng.integers(3, 5)) + 1)
@@ -223,7 +227,7 @@ class Asker:
         text = self._words("object_rel_distance", no_several=True).format(
             target=target.label, bare=", ".join(labels), any=f"{head} or {last}", all=f"{head} and {last}"
         )
-        return self._chosen("closest", text, near.label, labels, some)
+        return replace(self._chosen("closest", text, near.label, labels, some), anchor=target.id)
 
     def _count(self) -> AskedThing | None:
         known = sorted(k for k in self._counts if k not in self._others)
@@ -233,7 +237,9 @@ class Asker:
         several = [k for k in known if self._counts[k] > 1]
         label = self._pick(several if several and self.rng.random() < 0.65 else known)
         text = self._words("object_counting").format(category=label, categories=plural(label))
-        return AskedThing("count", text, str(self._counts[label]), value=self._counts[label], named=True)
+        count = self._counts[label]
+        gauge = (*(math.nan,) * (GAUGES - 1), count / _GAUGE_COUNT)
+        return AskedThing("count", text, str(count), value=count, named=True, gauge=gauge)
 
     def _nearest(self) -> AskedThing | None:
         target = self._any(1)
@@ -243,7 +249,8 @@ class Asker:
         if near is None:
             return None
         text = self._words("nearest").replace("{a}", f"object {target[0].id}")
-        return AskedThing("nearest", text, objects=(near.id,), candidates=len(self.things) - 1)
+        others = len(self.things) - 1
+        return AskedThing("nearest", text, objects=(near.id,), candidates=others, anchor=target[0].id)
 
     def _two_hop(self) -> AskedThing | None:
         several = [k for k, n in self._counts.items() if n > 1 and k not in self._others]
@@ -258,7 +265,8 @@ class Asker:
             return None
         text = self._words("two_hop").replace("{category}", label).replace("{a}", names[0])
         about = _about(targets) if named else ()
-        return AskedThing("two_hop", text, objects=(near.id,), named=named, about=about, candidates=self._counts[label])
+        return AskedThing("two_hop", text, objects=(near.id,), named=named, about=about,
+                          candidates=self._counts[label], anchor=targets[0].id)  # fmt: skip
 
     def _chosen(
         self, kind: str, text: str, answer: str, options: Sequence[str], called: Sequence[SceneObject]
@@ -293,7 +301,8 @@ class Asker:
         return things[int(self.rng.integers(len(things)))]
 
     def _words(self, name: str, no_several: bool = False) -> str:
-        ways = _ways(name, frozenset(self.splits), no_several)
+        further = name in MORE and self.splits == TRAINED and self.rng.random() < _FURTHER
+        ways = MORE[name] if further else _ways(name, frozenset(self.splits), no_several)
         text = ways[int(self.rng.integers(len(ways)))].text
         if len(text) > _LONG and self.splits == TRAINED:  # long ones cost more, and teach no more
             text = ways[int(self.rng.integers(len(ways)))].text
@@ -301,7 +310,8 @@ class Asker:
 
     def _laid(self, pair: Sequence[SceneObject]) -> tuple[float, ...]:
         right, up = (pair[0].box.center[:2] - pair[1].box.center[:2]) / _GAUGE_M
-        return (float(right), float(up), self._gap(pair[0], pair[1]) / _GAUGE_M, math.nan, math.nan)
+        gap = self._gap(pair[0], pair[1]) / _GAUGE_M
+        return (float(right), float(up), gap, *(math.nan,) * (GAUGES - 3))
 
     def _gap(self, a: SceneObject, b: SceneObject) -> float:
         if self._gaps is None:
@@ -324,10 +334,10 @@ def _about(things: Sequence[SceneObject]) -> tuple[tuple[str, int], ...]:
 _WAYS: dict[tuple[str, frozenset[str], bool], list[Wording]] = {}
 
 
-def _ways(name: str, splits: frozenset[str], no_several: bool) -> list[Wording]:
+def _ways(name: str, splits: frozenset[str], no_several: bool) -> Sequence[Wording]:
     key = (name, splits, no_several)
     if key not in _WAYS:
-        every = (*ASKED.get(name, ()), *MORE.get(name, ()), *(() if name in ASKED else WORDINGS[name]))
+        every = ASKED[name] if name in ASKED else WORDINGS[name]
         _WAYS[key] = [w for w in every if w.split in splits and "following" not in w.text
                       and "the options" not in w.text]  # fmt: skip
     return _WAYS[key]

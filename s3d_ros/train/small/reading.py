@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from s3d_ros.train.small.going_on import check_settings, go_on, write_state
-from s3d_ros.train.small.lookup import PLACE_SCALE, seen_digits, seen_places
+from s3d_ros.train.small.lookup import PLACE_SCALE, TURN_SCALE, seen_digits, seen_places, seen_turns, turns_of
 from s3d_ros.train.small.model import (
     CELL_PX,
     ModelShape,
@@ -37,6 +37,7 @@ _EVALUATION_SEED = 1_000_003  # no picture of it is trained on
 _SHARP = 6.0  # a token that holds a digit's vector once gives it so many logits
 _HELD = 5.0
 _PLACED = 20.0
+_TURNED = 5.0
 _GROUND = 0.2  # weight of what cells show: only labels need it, and these are listed
 _PLAIN_WEIGHT = 0.05  # of a cell that shows floor or nothing, beside one that shows a thing: most do
 
@@ -75,6 +76,7 @@ class ReadingHead(nn.Module):
         self.cells = cells
         self.register_buffer("digits", seen_digits(hidden), persistent=False)
         self.register_buffer("places", seen_places(hidden), persistent=False)
+        self.register_buffer("turns", seen_turns(hidden), persistent=False)
         self.ground = nn.Linear(hidden, NOTHING + 1)
         self.plate = nn.Linear(hidden, 1)
         self.where = nn.Linear(hidden, 2 * cells)
@@ -84,8 +86,8 @@ class ReadingHead(nn.Module):
         """tokens: (B, h, w, d). Return, each (B, h, w, ...): plate (), where (2, cells: which column, which row),
 
         spot (4: how far away the marked thing's middle is, in cells along u and v; how far it reaches along both),
-        ground (labels + 2), digits (3, 10), and place (4: the same as spot, as shares of the whole picture). Digits and
-        place are no layer's: a token must hold vectors that words know.
+        ground (labels + 2), digits (3, 10), place (4: the same as spot, as shares of the whole picture), and turns (8:
+        the middle of place once more). The last three are no layer's: a token must hold vectors that words know.
         """
         return {
             "plate": self.plate(tokens)[..., 0],
@@ -93,6 +95,7 @@ class ReadingHead(nn.Module):
             "spot": self.spot(tokens),
             "ground": self.ground(tokens),
             "place": torch.einsum("bhwd,pd->bhwp", tokens, self.places) / PLACE_SCALE + 0.5,
+            "turns": torch.einsum("bhwd,td->bhwt", tokens, self.turns) / TURN_SCALE,
             "digits": _SHARP * torch.einsum("bhwd,pnd->bhwpn", tokens, self.digits),
         }
 
@@ -170,7 +173,10 @@ def reading_loss(read: dict[str, Any], batch: Batch) -> torch.Tensor:
         for place, share in enumerate((0.5, 1.0, 1.0)):  # hundreds are mostly 0
             loss = loss + share * functional.cross_entropy(digits[marked][:, place], wanted[marked][:, place])
         loss = loss + 2 * functional.smooth_l1_loss(read["spot"][marked].float(), batch.spot[marked], beta=0.2)
-        loss = loss + _PLACED * functional.smooth_l1_loss(read["place"][marked].float(), batch.place[marked], beta=0.01)
+        place = batch.place[marked]
+        loss = loss + _PLACED * functional.smooth_l1_loss(read["place"][marked].float(), place, beta=0.01)
+        turned = turns_of(place[:, :2])
+        loss = loss + _TURNED * functional.smooth_l1_loss(read["turns"][marked].float(), turned, beta=0.05)
     return loss
 
 
