@@ -5,10 +5,21 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from s3d_ros.train.small.decoding import read_questions
 from s3d_ros.train.small.lessons import Lesson, Teacher
-from s3d_ros.train.small.lookup import PLACE_SCALE, codes, mark_cells, seen_digits, seen_places
+from s3d_ros.train.small.lookup import (
+    PLACE_SCALE,
+    TURN_SCALE,
+    codes,
+    mark_cells,
+    seen_digits,
+    seen_places,
+    seen_turns,
+    turns_of,
+)
 from s3d_ros.train.small.model import ModelShape, make_model, make_tokenizer
 from s3d_ros.train.small.pictures import PictureSettings
 from s3d_ros.train.small.prompting import Asked, Prompts, padded
@@ -43,6 +54,7 @@ def cells(lesson: Lesson) -> torch.Tensor:
             place = torch.from_numpy(np.concatenate([picture.spots, picture.sizes], axis=1)[row[number]]).float()
             tokens[at] += sum(digits[k, d] for k, d in enumerate(told))
             tokens[at] += PLACE_SCALE * (place - 0.5) @ places
+            tokens[at] += TURN_SCALE * turns_of(place[:2]) @ seen_turns(HIDDEN)
     return tokens
 
 
@@ -98,6 +110,25 @@ def test_the_end_of_a_question_holds_where_the_last_two_are(taught) -> None:
             last.append((places[0] @ held[asked.answer - 1], lesson.picture.spots[points[-1][1]]))
             before.append((places[1] @ held[asked.answer - 1], lesson.picture.spots[points[-2][1]]))
     assert correlation(last) > 0.4 and correlation(before) > 0.25
+
+
+def test_the_end_of_a_question_holds_the_last_place_as_turns(taught) -> None:
+    turns, alike = codes(HIDDEN).turns, []
+    for lesson, asked, held in after(5, taught):
+        if points := named(asked):
+            true = turns_of(torch.from_numpy(lesson.picture.spots[points[-1][1]]).float())
+            alike.append(float(torch.cosine_similarity(turns @ held[asked.answer - 1], true, dim=0)))
+    assert np.mean(alike) > 0.6
+
+
+@given(st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 1))
+def test_turns_are_more_alike_the_nearer_they_are(start: float, near: float, far: float, other: float) -> None:
+    near, far = sorted((near, far))
+    own, one, two = (
+        turns_of(torch.tensor([u, other], dtype=torch.float64)) for u in (start, start + near, start + far)
+    )
+    assert own @ one >= own @ two - 1e-9
+    assert float(own @ own) == pytest.approx(4)
 
 
 def test_cells_hold_nothing_that_words_alone_hold() -> None:

@@ -14,12 +14,14 @@ from typer.testing import CliRunner
 
 from s3d_ros.chat import Chat, ChatImage, Turn
 from s3d_ros.cli import app
+from s3d_ros.offline.questions_wordings import WORDINGS
 from s3d_ros.offline.truth import TrueObject, Truth
 from s3d_ros.prompt.tasks import Task
 from s3d_ros.train.small.answering import AnsweringSettings, train_answering
 from s3d_ros.train.small.decoding import read_prefix, read_questions
 from s3d_ros.train.small.lessons import Teacher
 from s3d_ros.train.small.model import ModelShape, SmallModelError, make_model, make_tokenizer
+from s3d_ros.train.small.paraphrases import MORE
 from s3d_ros.train.small.pictures import PictureSettings, picture
 from s3d_ros.train.small.prompting import Prompts, padded
 from s3d_ros.train.small.pupil import Pupil, score
@@ -27,6 +29,7 @@ from s3d_ros.train.small.questions import HELD_OUT, KINDS, TRAINED, AskedThing, 
 from s3d_ros.train.small.reading import ReadingSettings, train_reading
 from s3d_ros.train.small.scoring import guessed, is_right, mapped, questions
 from s3d_ros.train.small.sprites import LABELS
+from s3d_ros.train.small.wordings import ASKED
 from s3d_ros.types import Answer, ErrorCode, OrientedBox, SceneObject
 
 TINY = ModelShape(
@@ -55,7 +58,7 @@ def prompts() -> Prompts:
 
 
 def drawn(kind: str, count: int = 60, **more: object) -> list[AskedThing]:
-    asker = Asker(ROOM, (), np.random.default_rng(0), **more)  # type: ignore[arg-type]
+    asker = Asker(ROOM, (), np.random.default_rng(0), paraphrased=0.0, **more)  # type: ignore[arg-type]
     return [q for q in (asker.one(kind) for _ in range(count)) if q is not None]
 
 
@@ -136,7 +139,11 @@ def test_what_is_measured_on_the_way_to_an_answer() -> None:
         assert q.gauge[2] == pytest.approx(q.value / 4) and np.isnan(q.gauge[3:]).all()
     for q in drawn("left_right", 60):
         answer = dict(q.options).get(q.answer, q.answer)
-        assert np.hypot(*q.gauge[3:]) == pytest.approx(1.0) and (answer == "left") == (q.gauge[4] < 0)  # clockwise
+        assert np.hypot(*q.gauge[3:5]) == pytest.approx(1.0) and (answer == "left") == (q.gauge[4] < 0)  # clockwise
+    for q in drawn("count", 20):
+        assert q.gauge[5] == q.value / 4 and np.isnan(q.gauge[:5]).all()
+    for q in [*drawn("two_hop", 20), *drawn("closest", 20), *drawn("nearest", 20)]:
+        assert q.anchor in by_id and q.anchor not in q.objects
     assert np.isnan(AskedThing("count", "").gauge).all()
 
 
@@ -198,6 +205,46 @@ def test_a_run_goes_on_exactly_and_says_what_is_missing(tmp_path: Path) -> None:
         train_answering(replace(settings, batch=2), tmp_path / "parts")
     with pytest.raises(SmallModelError, match="holds no run of stage 1"):
         train_answering(replace(settings, reading=str(tmp_path)), tmp_path / "other")
+
+
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+    settings = AnsweringSettings(
+        batch=2, questions=6, steps=3, pointing_steps=1, every_steps=3, evaluated=1, shape=TINY, pictures=SMALL,
+        warmup_steps=2, bf16=False,
+    )  # fmt: skip
+    one = train_answering(settings, tmp_path / "one")
+    two = train_answering(replace(settings, processes=2), tmp_path / "two")
+    a, b = (torch.load(tmp_path / n / "answering.pt", weights_only=True)["pupil"] for n in ("one", "two"))
+    # Adam takes whole steps after gradients of rounding errors: few numbers have none but these
+    apart = torch.cat([(a[k] - b[k]).abs().flatten().float() for k in a])
+    assert apart.quantile(0.99) < 1e-5 and apart.max() < 5e-3
+    assert two["step"] == one["step"] == 3 and two["questions"] > 0
+    with pytest.raises(Exception, match="pictures a step can't be shared by 2 processes"):
+        train_answering(replace(settings, batch=1, processes=2), tmp_path / "odd")
+
+
+def test_other_words_come_into_questions_but_not_into_names_and_answers() -> None:
+    prompts = Prompts(make_tokenizer(5120))
+    teacher = Teacher(prompts, PictureSettings(), 40, drawn=False)
+    plain, blurred = (teacher.lesson(3, 1, blurred=b).asked for b in (False, True))
+    changed = 0
+    for a, b in zip(plain, blurred, strict=True):
+        assert a.question == b.question and a.answer == b.answer and a.ids[a.answer :] == b.ids[b.answer :]
+        assert all(a.ids[at] == b.ids[at] for at, _ in a.points if at < a.answer)
+        changed += a.ids != b.ids
+    assert 3 < changed < 30
+
+
+def test_paraphrases_are_of_training_alone_and_have_what_their_kind_needs() -> None:
+    held_out = {w.text for table in (ASKED, WORDINGS) for ways in table.values() for w in ways if w.split == "held_out"}
+    needs = {"category": {"a"}, "id": {"category"}, "map_side": {"a", "b"}, "closest": {"a", "list"}, "nearest": {"a"},
+             "two_hop": {"a", "category"}, "object_abs_distance": {"a", "b"}}  # fmt: skip
+    for kind, ways in MORE.items():
+        assert len(ways) > 50 and not {w.text for w in ways} & held_out
+        wanted = needs.get(kind, {"stand", "face", "target"})
+        for way in ways:
+            slots = set(re.findall(r"{(\w+)}", way.text))
+            assert slots == wanted or (kind == "object_counting" and slots <= {"category", "categories"}), way.text
 
 
 def test_a_lesson_is_learnt_by_heart_and_numbers_keep_their_vectors() -> None:
@@ -298,7 +345,7 @@ def test_the_twin_gets_words_alone(tmp_path: Path) -> None:
     pupil = Pupil(make_model(TINY, tokenizer), tokenizer, prompts, blind=True)
     lesson = Teacher(prompts, SMALL, 3, drawn=False).lesson(0, 1)
     assert pupil.seen([lesson]) is None
-    kept, length = pupil.read(lesson.picture, None)
+    kept, length, _ = pupil.read(lesson.picture, None)
     assert (
         length == len(prompts.prefix(lesson.picture.side_m)) + len(prompts.legend(lesson.picture))
         and kept[0][0].shape[2] == length - 64

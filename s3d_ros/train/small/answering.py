@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from s3d_ros.train.small.going_on import check_settings, go_on, write_state
+from s3d_ros.train.small.going_on import check_settings, go_on, tell_nobody, write_state
 from s3d_ros.train.small.lessons import Lesson, Teacher, lessons
 from s3d_ros.train.small.lookup import LOOKED_UP, mark_cells
 from s3d_ros.train.small.model import ModelShape, SmallModelError, make_model, make_tokenizer, save_model
@@ -23,9 +23,10 @@ from s3d_ros.train.small.pictures import PictureSettings
 from s3d_ros.train.small.prompting import Prompts
 from s3d_ros.train.small.pupil import Pupil, score
 from s3d_ros.train.small.reading import pace
+from s3d_ros.train.small.sharing import Share, train_together
 
-_STATE = "answering.pt"
-_MAY_CHANGE = ("steps", "minutes", "every_steps", "workers", "reading")
+_STATE, _LOG = "answering.pt", "answering.jsonl"
+_MAY_CHANGE = ("steps", "minutes", "every_steps", "workers", "processes", "reading")
 _BEGUN_PACE, _WORDS_PACE = 0.1, 0.3  # of the learning rate
 _LOOKS_STILL = 0.12  # share of the steps in which who looks at whom stays as it begins
 _SEED = 100  # other pictures than stage 1's
@@ -38,7 +39,8 @@ class AnsweringSettings:
     pointing_steps: of ``steps``, those of stage 2, without answers; in as many more answers come to count in full.
 
     blind: the twin that gets no picture, only the words. batch: pictures a step; questions: on each. sparse: share of
-    the steps in which most of the cells without a plate are left out, which saves a quarter.
+    the steps in which most of the cells without a plate are left out, which saves a quarter. processes: that share each
+    step's pictures, a core each: for matrices as small as these faster than as many threads.
     """
 
     reading: str = ""
@@ -57,35 +59,47 @@ class AnsweringSettings:
     bf16: bool = True
     blind: bool = False
     workers: int = 0
+    processes: int = 1
     shape: ModelShape = field(default_factory=ModelShape)
     pictures: PictureSettings = field(default_factory=PictureSettings)
 
 
 def train_answering(
-    settings: AnsweringSettings, out: Path, on_progress: Callable[[dict[str, Any]], None] = lambda row: None
+    settings: AnsweringSettings, out: Path, on_progress: Callable[[dict[str, Any]], None] = tell_nobody
 ) -> dict[str, Any]:
     """Train stages 2 and 3, or go on with them, and return the last row of the log.
 
     out: gets ``model`` (loads into the answerer), the state to go on from, and ``answering.jsonl``. Raises
     SmallModelError where out holds a run of other settings, or there is no run of stage 1.
     """
+    if settings.processes > 1:
+        train_together(_train, settings.processes, settings, out, on_progress)
+        return json.loads((out / _LOG).read_text(encoding="utf-8").splitlines()[-1])
+    return _train(settings, out, on_progress)
+
+
+def _train(settings: AnsweringSettings, out: Path, on_progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     run = _Run(settings, out)
-    evaluation = run.teacher.held_out(settings.evaluated)
+    evaluation = run.teacher.held_out(settings.evaluated) if run.share.first else {}
     steps = range(run.step, settings.steps)
-    batches = lessons(run.teacher, settings.seed + _SEED, settings.batch, steps, settings.workers)
+    batches = lessons(run.teacher, settings.seed + _SEED, settings.batch, steps, settings.workers, run.share)
 
     def told() -> dict[str, Any]:
         scores = {k: score(run.pupil, v) for k, v in evaluation.items()}
         return {"pictures": run.step * settings.batch, "questions": run.questions, "scores": scores}
 
-    return go_on(run, batches, settings, told, on_progress)
+    return go_on(run, batches, settings, told, on_progress if run.share.first else tell_nobody)
 
 
 class _Run:
-    """A run, fresh or as it was when it was stopped."""
+    """A run, fresh or as it was when it was stopped; in each of its processes the same, but for the lessons."""
 
     def __init__(self, settings: AnsweringSettings, out: Path) -> None:
-        self.settings, self.out = settings, out
+        self.settings, self.out, self.share = settings, out, Share.own()
+        if settings.batch % self.share.of:
+            raise SmallModelError(f"{settings.batch} pictures a step can't be shared by {self.share.of} processes")
+        if settings.minutes and self.share.of > 1:
+            raise SmallModelError("several processes must end at the same step: give steps, not minutes")
         self.tokenizer = make_tokenizer(settings.shape.vocabulary)
         prompts = Prompts(self.tokenizer, settings.pictures.px)
         self.teacher = Teacher(prompts, settings.pictures, settings.questions, drawn=not settings.blind)
@@ -121,25 +135,27 @@ class _Run:
             self._restore(torch.load(out / _STATE, weights_only=True))
 
     def advance(self, lessons: Sequence[Lesson]) -> float:
-        """Take one step; return the loss."""
+        """Take one step over lessons, this process's share of them; return the loss."""
         s = self.settings
         looks = _BEGUN_PACE if self.step >= _LOOKS_STILL * s.steps else 0.0
         for group, share in zip(self.optimiser.param_groups, (1.0, _BEGUN_PACE, looks, _WORDS_PACE), strict=True):
             group["lr"] = share * s.learning_rate * pace(self.step, s.warmup_steps, s.steps)
         self.optimiser.zero_grad(set_to_none=True)
         sparse = self.step < s.sparse * s.steps
-        self.pupil.chance.manual_seed(s.seed * 1_000_003 + self.step)  # the same where a run goes on
         with torch.no_grad():
             seen = self.pupil.seen(lessons)
         words = 1.0 if seen is None else min(1.0, max(0.0, self.step / max(1, s.pointing_steps) - 1))
         total = 0.0
         for k, lesson in enumerate(lessons):
             tokens = None if seen is None else seen[k]
+            number = self.step * s.batch + self.share.index + k * self.share.of
+            self.pupil.chance.manual_seed(s.seed * 1_000_003 + number)  # the same where a run goes on, or is shared
             with torch.autocast("cpu", torch.bfloat16, enabled=s.bf16):
                 loss, said = self.pupil.answers(lesson, tokens, sparse, words)
-                self.questions += len(said) if words > 0 else 0
-            (loss / len(lessons)).backward()
+                self.questions += len(said) * self.share.of if words > 0 else 0
+            (loss / s.batch).backward()
             total += loss.item() / len(lessons)
+        self.share.sum_up(self._trained)
         nn.utils.clip_grad_norm_(self._trained, 1.0)
         self.optimiser.step()
         self.step += 1
@@ -147,8 +163,10 @@ class _Run:
 
     def save(self, row: dict[str, Any]) -> None:
         """Write the model, the state and a row of the log; the state last, at once or not at all."""
+        if not self.share.first:
+            return
         save_model(self.pupil.model, self.tokenizer, self.out / "model")
-        with (self.out / "answering.jsonl").open("a", encoding="utf-8") as log:
+        with (self.out / _LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
         state = {
             "pupil": self.pupil.state_dict(),

@@ -56,6 +56,9 @@ def answer(
     every: Annotated[int, typer.Option(min=1, help="steps between evaluations, each with a checkpoint")] = 250,
     threads: Annotated[int, typer.Option(min=0, help="of the model; 0: all cores, less the workers")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="processes that draw and ask")] = 1,
+    processes: Annotated[
+        int, typer.Option(min=1, help="that share the pictures of each step; with one for each core, take --workers 0")
+    ] = 1,
     seed: Annotated[int, typer.Option(help="of weights and pictures")] = 0,
 ) -> None:
     """Stages 2 and 3: learn where named things are, then to answer questions."""
@@ -71,7 +74,7 @@ def answer(
     settings = AnsweringSettings(
         reading=reading, blind=blind, seed=seed, batch=batch, steps=steps, pointing_steps=pointing,
         learning_rate=rate, minutes=minutes, every_steps=every,
-        workers=workers,
+        workers=workers, processes=processes,
     )  # fmt: skip
     train_answering(settings, out, _tell_answers)
 

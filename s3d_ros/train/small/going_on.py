@@ -59,6 +59,10 @@ class Run(Protocol):
         ...
 
 
+def tell_nobody(row: dict[str, Any]) -> None:
+    """Do nothing with a row."""
+
+
 def go_on(
     run: Run,
     batches: Iterable[Any],

@@ -13,6 +13,7 @@ from s3d_ros.train.small.model import pixel_values
 from s3d_ros.train.small.pictures import Picture, PictureSettings, picture
 from s3d_ros.train.small.prompting import Asked, Prompts
 from s3d_ros.train.small.questions import HELD_OUT, TRAINED, Asker
+from s3d_ros.train.small.sharing import Share
 
 _EVALUATION_SEED = 1_000_004
 _FURTHER = 10_000_000
@@ -75,11 +76,16 @@ class _Lessons(Dataset[list[Lesson]]):
     teacher: Teacher
     seed: int
     batch: int
+    share: Share
 
     def __getitem__(self, step: int) -> list[Lesson]:
-        return [self.teacher.lesson(self.seed, step * self.batch + k, blurred=True) for k in range(self.batch)]
+        own = range(step * self.batch + self.share.index, (step + 1) * self.batch, self.share.of)
+        return [self.teacher.lesson(self.seed, k, blurred=True) for k in own]
 
 
-def lessons(teacher: Teacher, seed: int, batch: int, steps: range, workers: int) -> DataLoader[list[Lesson]]:
-    """Yield the lessons of some steps, ``batch`` each; ``workers`` processes make them ahead."""
-    return DataLoader(_Lessons(teacher, seed, batch), batch_size=None, sampler=steps, num_workers=workers)
+def lessons(
+    teacher: Teacher, seed: int, batch: int, steps: range, workers: int, share: Share | None = None
+) -> DataLoader[list[Lesson]]:
+    """Yield the lessons of some steps, a share of ``batch`` each; ``workers`` processes make them ahead."""
+    made = _Lessons(teacher, seed, batch, share or Share())
+    return DataLoader(made, batch_size=None, sampler=steps, num_workers=workers)

@@ -45,7 +45,7 @@ _BY_CATEGORY = 0.25
 _TRIES = 12
 _TRIES_EACH = 3  # for each question that is wanted
 _LONG = 90  # characters
-_FURTHER = 0.5  # share of questions in training's own paraphrases
+_PARAPHRASED = 0.5  # share of training's questions in its own paraphrases
 _T = TypeVar("_T")
 GAUGES = 6
 _GAUGE_M, _GAUGE_COUNT = 4.0, 4.0
@@ -86,7 +86,8 @@ class AskedThing:
 class Asker:
     """Draws questions about things; those without a label only by number. others: categories of what else is there.
 
-    splits: of wordings that are used. by_category: share of questions that name things so, where they can.
+    splits: of wordings that are used. by_category: share of questions that name things so, where they can. paraphrased:
+    share of those in training's wordings that are put otherwise.
     """
 
     def __init__(
@@ -96,8 +97,10 @@ class Asker:
         rng: np.random.Generator,
         splits: Collection[str] = TRAINED,
         by_category: float = _BY_CATEGORY,
+        paraphrased: float = _PARAPHRASED,
     ) -> None:
         self.things, self.rng, self.splits, self._by_category = things, rng, splits, by_category
+        self._paraphrased = paraphrased if splits == TRAINED else 0.0
         self._counts = Counter(o.label for o in things if o.label)
         self._others = set(others)
         self._unique = [o for o in things if self._counts[o.label] == 1 and o.label not in self._others]
@@ -301,8 +304,8 @@ class Asker:
         return things[int(self.rng.integers(len(things)))]
 
     def _words(self, name: str, no_several: bool = False) -> str:
-        further = name in MORE and self.splits == TRAINED and self.rng.random() < _FURTHER
-        ways = MORE[name] if further else _ways(name, frozenset(self.splits), no_several)
+        paraphrased = name in MORE and self.rng.random() < self._paraphrased
+        ways = MORE[name] if paraphrased else _ways(name, frozenset(self.splits), no_several)
         text = ways[int(self.rng.integers(len(ways)))].text
         if len(text) > _LONG and self.splits == TRAINED:  # long ones cost more, and teach no more
             text = ways[int(self.rng.integers(len(ways)))].text

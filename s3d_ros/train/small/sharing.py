@@ -1,0 +1,59 @@
+"""Several processes of one machine that share the pictures of each step, a core each."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.multiprocessing
+from torch import distributed
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which process this is, and of how many."""
+
+    index: int = 0
+    of: int = 1
+
+    @classmethod
+    def own(cls) -> Share:
+        """Return this process's."""
+        return cls(distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else cls()
+
+    @property
+    def first(self) -> bool:
+        """Whether it is this process that evaluates, writes and tells."""
+        return self.index == 0
+
+    def sum_up(self, trained: Sequence[torch.nn.Parameter]) -> None:
+        """Replace the gradients by their sums over all processes, the same in each of them."""
+        if self.of == 1:
+            return
+        own = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]  # others may have one
+        total = torch.cat([g.flatten() for g in own])
+        distributed.all_reduce(total)
+        for p, part in zip(trained, total.split([g.numel() for g in own]), strict=True):
+            p.grad = part.view_as(p)
+
+
+def train_together(train: Callable[..., Any], processes: int, *given: Any) -> None:
+    """Call ``train`` with what is given in several new processes, and wait; raises if one of them fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = str(Path(folder) / "meeting")
+        torch.multiprocessing.spawn(_begin, (train, processes, meeting, given), nprocs=processes)
+
+
+def _begin(index: int, train: Callable[..., Any], processes: int, meeting: str, given: Sequence[Any]) -> None:
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # nothing leaves the machine
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=index, world_size=processes)
+    try:
+        train(*given)
+    finally:
+        distributed.destroy_process_group()
