@@ -100,10 +100,11 @@ def _asked(
     boxes: SceneBoxes = {} if settings.boxes is None else read_boxes(settings.boxes)
     own = next((boxes[name] for name in boxes if scene_key(name) == scene_key(source.name)), None)
     if own is None and settings.small and not examples:  # the map is its own teacher: where things are it knows
-        boxes, labels = ({o.id: getattr(o, name) for o in present(scene)} for name in ("box", "label"))
-        itself = Matches({i: i for i in boxes}, dict.fromkeys(boxes, 1.0))
-        asked = small_examples(boxes, labels, itself.map_ids, settings.small, settings.seed)
-        return asked, TrueThings(boxes, labels, itself), Counter()
+        there = present(scene)
+        itself = Matches({o.id: o.id for o in there}, {o.id: 1.0 for o in there})
+        things = TrueThings({o.id: o.box for o in there}, {o.id: o.label for o in there}, itself)
+        asked = small_examples(things.boxes, things.labels, itself.map_ids, settings.small, settings.seed)
+        return asked, things, Counter()
     if own is None:
         needs = [e for e in examples if e.named]
         left_out = Counter({"no true boxes of its scene were given (--boxes)": len(needs)}) if needs else Counter[str]()
