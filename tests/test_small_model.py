@@ -17,6 +17,7 @@ from s3d_ros.cli import app
 from s3d_ros.markers import plate_size
 from s3d_ros.offline.simulate.shapes import CATEGORIES
 from s3d_ros.train.small.homes import furnished
+from s3d_ros.train.small.lookup import turns_of
 from s3d_ros.train.small.model import (
     CELL_PX,
     PROMPT,
@@ -229,6 +230,7 @@ def test_the_loss_knows_what_is_right() -> None:
         "ground": sure(batch.ground, NOTHING + 1),
         "spot": batch.spot,
         "place": batch.place,
+        "turns": turns_of(batch.place[..., :2]),
     }
     least = reading_loss(read, batch)
     assert least < 0.06  # what a share of 0.98 for each digit costs
@@ -239,6 +241,7 @@ def test_the_loss_knows_what_is_right() -> None:
     assert reading_loss({**read, "digits": elsewhere}, batch) > least + 1
     assert reading_loss({**read, "where": read["where"].flip(2)}, batch) > 10
     assert reading_loss({**read, "place": batch.place + 0.1}, batch) > least + 1  # a tenth of the picture away
+    assert reading_loss({**read, "turns": turns_of(batch.place[..., :2] + 0.1)}, batch) > least + 0.5
     assert reading_loss({**read, "spot": batch.spot + 1}, batch) > 1
     assert reading_loss({**read, "ground": read["ground"].roll(1, dims=-1)}, batch) > 3
 
