@@ -29,8 +29,9 @@ class Kind:
     objects: tuple[int, ...] = ()
 
 
+_GREETING = r"^\W*(?:(?:please|hey|hi|hello|ok|okay|so|now|and|then|robot|kindly)\W+)*"
 _POLITE = (
-    r"^\W*(?:(?:please|hey|hi|hello|ok|okay|so|now|and|then|robot|kindly)\W+)*"
+    rf"{_GREETING}"
     r"(?:(?:can|could|would|will) you\s+(?:please\s+)?|i(?: would|'d) like (?:you )?to\s+)?"
 )
 _SEEK = (
@@ -81,7 +82,7 @@ _ASKER = re.compile(
 )
 # "Tell me ...", "I need to know ...": that somebody asks says nothing of where they stand
 _ADDRESS = re.compile(
-    r"^\W*(?:(?:please|hey|hi|hello|ok|okay|so|now|and|then|robot|kindly)\W+)*(?:(?:can|could|would|will) you\s+"
+    rf"{_GREETING}(?:(?:can|could|would|will) you\s+"
     r"(?:please\s+)?)?(?:(?:tell|show|give) (?:me|us)|let (?:me|us) know|say|find out|work out"
     r"|i (?:need|want|wish|have|would like) to know|i'd like to know|i wonder|do you know)\b",
     re.IGNORECASE,

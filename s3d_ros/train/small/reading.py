@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from s3d_ros.train.small.going_on import check_settings, go_on, write_state
+from s3d_ros.train.small.going_on import check_settings, go_on, tell_nobody, write_state
 from s3d_ros.train.small.lookup import PLACE_SCALE, TURN_SCALE, seen_digits, seen_places, seen_turns, turns_of
 from s3d_ros.train.small.model import (
     CELL_PX,
@@ -238,7 +238,7 @@ def held_out(settings: ReadingSettings) -> dict[str, list[Picture]]:
 
 
 def train_reading(
-    settings: ReadingSettings, out: Path, on_progress: Callable[[dict[str, Any]], None] = lambda row: None
+    settings: ReadingSettings, out: Path, on_progress: Callable[[dict[str, Any]], None] = tell_nobody
 ) -> dict[str, Any]:
     """Train stage 1, or go on with it, and return the last row of its log.
 
