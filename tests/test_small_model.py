@@ -16,8 +16,9 @@ from s3d_ros.chat import Chat, ChatImage, Turn
 from s3d_ros.cli import app
 from s3d_ros.markers import plate_size
 from s3d_ros.offline.simulate.shapes import CATEGORIES
+from s3d_ros.train.small.going_on import has_fast_bf16, prepare
 from s3d_ros.train.small.homes import furnished
-from s3d_ros.train.small.lookup import turns_of
+from s3d_ros.train.small.lookup import codes, mark_cells, turns_of, unmark_cells
 from s3d_ros.train.small.model import (
     CELL_PX,
     PROMPT,
@@ -283,6 +284,48 @@ def test_a_run_goes_on_exactly_and_refuses_other_settings(tmp_path: Path) -> Non
     assert [json.loads(x)["step"] for x in (tmp_path / "parts" / "reading.jsonl").read_text().splitlines()] == [1, 3]
     with pytest.raises(SmallModelError, match=r"batch is 2, not 3.*another folder"):
         train_reading(replace(settings, batch=3), tmp_path / "parts")
+
+
+def test_a_run_begins_with_the_encoder_of_a_model_that_was_exported(tmp_path: Path) -> None:
+    """What the decoder's training adds to its cells is taken off again, and other shapes are refused."""
+    tokenizer = make_tokenizer(TINY.vocabulary)
+    model = make_model(TINY, tokenizer, seed=5)
+    bare = {k: v.clone() for k, v in model.state_dict().items()}
+    mark_cells(model.model.multi_modal_projector)
+    with torch.no_grad():  # only what the words' flags span may differ
+        projector = model.model.multi_modal_projector.linear_2
+        unmark_cells(model.model.multi_modal_projector)
+        left = projector.bias - bare["model.multi_modal_projector.linear_2.bias"]
+        flags = torch.stack(list(codes(TINY.hidden).flags.values()))
+        basis = torch.linalg.svd(flags, full_matrices=False).Vh
+        assert (left - basis.T @ (basis @ left)).abs().max() < 1e-5
+    save_model(model, tokenizer, tmp_path / "model")
+    settings = ReadingSettings(
+        batch=2, part=6, steps=1, learning_rate=0.0, weight_decay=0.0, evaluated=1, shape=TINY, pictures=SMALL,
+        workers=0, begin=str(tmp_path / "model"),
+    )  # fmt: skip
+    train_reading(settings, tmp_path / "run")
+    learnt = torch.load(tmp_path / "run" / "reading.pt", weights_only=True)["model"]
+    convolutions = [k for k, v in bare.items() if "vision_tower" in k and v.ndim == 4]
+    assert convolutions and all(torch.equal(learnt[k], bare[k]) for k in convolutions)
+    with pytest.raises(SmallModelError, match=r"is of another shape: \S+ is there"):
+        train_reading(replace(settings, shape=replace(TINY, mlp=96)), tmp_path / "other")
+    with pytest.raises(SmallModelError, match="holds no model"):
+        train_reading(replace(settings, begin=str(tmp_path)), tmp_path / "none")
+
+
+def test_a_process_is_set_up_to_compute_fast() -> None:
+    """Sharp attention's tiny shares count as nothing, and bfloat16 is used where the CPU multiplies it itself."""
+    before, tiny = torch.get_num_threads(), torch.tensor(1e-20)
+    try:
+        prepare(1)
+        assert (tiny * tiny).item() == 0.0 and torch.get_num_threads() == 1
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(before)
+    assert (tiny * tiny).item() > 0.0
+    can = torch.cpu.get_capabilities()
+    assert ReadingSettings().bf16 == has_fast_bf16() == bool(can.get("amx_bf16") or can.get("avx512_bf16"))
 
 
 def test_guessing_is_the_most_frequent_answer() -> None:

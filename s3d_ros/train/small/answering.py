@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from s3d_ros.train.small.going_on import check_settings, go_on, tell_nobody, write_state
+from s3d_ros.train.small.going_on import check_settings, go_on, has_fast_bf16, tell_nobody, weights_of, write_state
 from s3d_ros.train.small.lessons import Lesson, Teacher, lessons
 from s3d_ros.train.small.lookup import LOOKED_UP, mark_cells
 from s3d_ros.train.small.model import ModelShape, SmallModelError, make_model, make_tokenizer, save_model
@@ -26,7 +26,7 @@ from s3d_ros.train.small.reading import pace
 from s3d_ros.train.small.sharing import Share, train_together
 
 _STATE, _LOG = "answering.pt", "answering.jsonl"
-_MAY_CHANGE = ("steps", "minutes", "every_steps", "workers", "processes", "reading")
+_MAY_CHANGE = ("steps", "minutes", "every_steps", "workers", "processes", "reading", "bf16")
 _BEGUN_PACE, _WORDS_PACE = 0.1, 0.3  # of the learning rate
 _LOOKS_STILL = 0.12  # share of the steps in which who looks at whom stays as it begins
 _SEED = 100  # other pictures than stage 1's
@@ -34,7 +34,7 @@ _SEED = 100  # other pictures than stage 1's
 
 @dataclass(frozen=True)
 class AnsweringSettings:
-    """A run of stages 2 and 3. reading: folder of stage 1's run.
+    """A run of stages 2 and 3. reading: folder of stage 1's run. begin: of a model whose weights it begins with.
 
     pointing_steps: of ``steps``, those of stage 2, without answers; in as many more answers come to count in full.
 
@@ -44,6 +44,7 @@ class AnsweringSettings:
     """
 
     reading: str = ""
+    begin: str = ""
     seed: int = 0
     batch: int = 4
     questions: int = 40
@@ -56,7 +57,7 @@ class AnsweringSettings:
     weight_decay: float = 0.02
     every_steps: int = 250
     evaluated: int = 12  # pictures of each kind
-    bf16: bool = True
+    bf16: bool = field(default_factory=has_fast_bf16)
     blind: bool = False
     workers: int = 0
     processes: int = 1
@@ -107,6 +108,8 @@ class _Run:
         self.step, self.seconds, self.questions = 0, 0.0, 0
         torch.manual_seed(settings.seed + 1)
         self.pupil = Pupil(model, self.tokenizer, prompts, settings.blind, settings.bf16)
+        if settings.begin:
+            model.load_state_dict(weights_of(Path(settings.begin), model))
         if settings.reading:
             self._take_over(Path(settings.reading))
         model.model.vision_tower.to(memory_format=torch.channels_last)

@@ -17,25 +17,29 @@ def read(
     ],
     steps: Annotated[int, typer.Option(min=1, help="in all")] = 4000,
     minutes: Annotated[float, typer.Option(min=0, help="stop after so many; 0: after all steps")] = 0.0,
+    rate: Annotated[float, typer.Option(min=1e-6, max=1.0, help="highest learning rate")] = 2e-3,
     batch: Annotated[int, typer.Option(min=1, help="pictures a step")] = 8,
     every: Annotated[int, typer.Option(min=1, help="steps between evaluations, each with a checkpoint")] = 250,
     threads: Annotated[
         int, typer.Option(min=0, help="of the model; 0: as many as there are cores, less the workers")
     ] = 0,
     workers: Annotated[int, typer.Option(min=0, help="processes that draw pictures")] = 1,
+    begin: Annotated[
+        str, typer.Option("--from", metavar="MODEL", help="begin with the weights of a model that was exported")
+    ] = "",
     seed: Annotated[int, typer.Option(help="of weights and pictures")] = 0,
 ) -> None:
     """Stage 1: learn to read numbers and things in marked pictures, cell by cell."""
     import os
 
-    import cv2
-    import torch
-
+    from s3d_ros.train.small.going_on import prepare
     from s3d_ros.train.small.reading import ReadingSettings, guessing, held_out, train_reading
 
-    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) - workers))
-    cv2.setNumThreads(1)
-    settings = ReadingSettings(seed=seed, batch=batch, steps=steps, minutes=minutes, every_steps=every, workers=workers)
+    prepare(threads or max(1, (os.cpu_count() or 1) - workers))
+    settings = ReadingSettings(
+        seed=seed, batch=batch, steps=steps, minutes=minutes, every_steps=every, workers=workers, begin=begin,
+        learning_rate=rate,
+    )  # fmt: skip
     for name, some in held_out(settings).items():
         print(f"guessing, {name}: {_shares(guessing(some))}")
     train_reading(settings, out, _tell)
@@ -59,20 +63,20 @@ def answer(
     processes: Annotated[
         int, typer.Option(min=1, help="that share the pictures of each step; with one for each core, take --workers 0")
     ] = 1,
+    begin: Annotated[
+        str, typer.Option("--from", metavar="MODEL", help="begin with the weights of a model that was exported")
+    ] = "",
     seed: Annotated[int, typer.Option(help="of weights and pictures")] = 0,
 ) -> None:
     """Stages 2 and 3: learn where named things are, then to answer questions."""
     import os
 
-    import cv2
-    import torch
-
     from s3d_ros.train.small.answering import AnsweringSettings, train_answering
+    from s3d_ros.train.small.going_on import prepare
 
-    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) - workers))
-    cv2.setNumThreads(1)
+    prepare(threads or max(1, (os.cpu_count() or 1) - workers))
     settings = AnsweringSettings(
-        reading=reading, blind=blind, seed=seed, batch=batch, steps=steps, pointing_steps=pointing,
+        reading=reading, begin=begin, blind=blind, seed=seed, batch=batch, steps=steps, pointing_steps=pointing,
         learning_rate=rate, minutes=minutes, every_steps=every,
         workers=workers, processes=processes,
     )  # fmt: skip

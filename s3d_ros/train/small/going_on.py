@@ -12,10 +12,48 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import torch
 
 from s3d_ros.train.small.model import SmallModelError
+
+
+def prepare(threads: int) -> None:
+    """Set up this process: so many threads of the model, one to draw with; no pause over numbers too small to matter.
+
+    Sharp attention leaves shares below 1e-38, and a product with such takes ten times as long.
+    """
+    torch.set_flush_denormal(True)  # before there are threads, which inherit it
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(1)
+
+
+def has_fast_bf16() -> bool:
+    """Tell whether this CPU multiplies bfloat16 itself; others take three times as long as for float32."""
+    can = torch.cpu.get_capabilities()
+    return bool(can.get("amx_bf16") or can.get("avx512_bf16"))
+
+
+def weights_of(folder: Path, model: Any) -> dict[str, torch.Tensor]:
+    """Return the float32 weights of a model that was saved or exported, by name.
+
+    Raises SmallModelError where there are none, or not for this model.
+    """
+    file = folder / "model.safetensors"
+    if not file.is_file():
+        raise SmallModelError(f"{folder} holds no model: begin from a folder with a model.safetensors")
+    held = type(model).from_pretrained(folder, local_files_only=True, dtype=torch.float32).state_dict()
+    wanted = model.state_dict()
+    for name in wanted.keys() | held.keys():
+        a, b = wanted.get(name), held.get(name)
+        if a is None or b is None or a.shape != b.shape:
+            raise SmallModelError(f"{folder} is of another shape: {name} is there {_shape(b)}, here {_shape(a)}")
+    return dict(held)
+
+
+def _shape(held: torch.Tensor | None) -> str:
+    return "not at all" if held is None else "x".join(map(str, held.shape)) or "a number"
 
 
 def write_state(file: Path, state: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

@@ -143,6 +143,14 @@ def mark_cells(projector: Any) -> None:
     projector.linear_2.bias.add_(PLACE_SCALE * (0.5 - _USUAL_REACH) * seen_places(width)[2:].sum(dim=0))
 
 
+@torch.no_grad()
+def unmark_cells(projector: Any) -> None:
+    """Undo what ``mark_cells`` adds, so that the encoder can learn on."""
+    width = projector.linear_2.out_features
+    projector.linear_2.bias.sub_(_SEEN * codes(width).flags["seen"])
+    projector.linear_2.bias.sub_(PLACE_SCALE * (0.5 - _USUAL_REACH) * seen_places(width)[2:].sum(dim=0))
+
+
 def _words(
     words: torch.Tensor, tokenizer: PreTrainedTokenizerFast, stop_id: int, first_ids: Sequence[int], shared: Codes
 ) -> None:

@@ -19,8 +19,16 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from s3d_ros.train.small.going_on import check_settings, go_on, tell_nobody, write_state
-from s3d_ros.train.small.lookup import PLACE_SCALE, TURN_SCALE, seen_digits, seen_places, seen_turns, turns_of
+from s3d_ros.train.small.going_on import check_settings, go_on, has_fast_bf16, tell_nobody, weights_of, write_state
+from s3d_ros.train.small.lookup import (
+    PLACE_SCALE,
+    TURN_SCALE,
+    seen_digits,
+    seen_places,
+    seen_turns,
+    turns_of,
+    unmark_cells,
+)
 from s3d_ros.train.small.model import (
     CELL_PX,
     ModelShape,
@@ -32,7 +40,7 @@ from s3d_ros.train.small.model import (
 from s3d_ros.train.small.pictures import FLOOR, NOTHING, Picture, PictureSettings, picture
 
 _STATE = "reading.pt"
-_MAY_CHANGE = ("steps", "fixed_norms", "minutes", "every_steps", "workers")  # where a run goes on
+_MAY_CHANGE = ("steps", "fixed_norms", "minutes", "every_steps", "workers", "bf16")  # where a run goes on
 _EVALUATION_SEED = 1_000_003  # no picture of it is trained on
 _SHARP = 6.0  # a token that holds a digit's vector once gives it so many logits
 _HELD = 5.0
@@ -61,8 +69,9 @@ class ReadingSettings:
     fixed_norms: float = 0.5  # share of the steps after which batch norms stay as they are: places need steady colours
     every_steps: int = 250  # look at held-out pictures, and write a checkpoint
     evaluated: int = 64  # pictures of each kind
-    bf16: bool = True  # matrix products in bfloat16; weights stay float32
+    bf16: bool = field(default_factory=has_fast_bf16)  # matrix products in bfloat16; weights stay float32
     workers: int = 1  # processes that draw; 0: this one does
+    begin: str = ""  # folder of a model whose encoder it begins with
     shape: ModelShape = field(default_factory=ModelShape)
     pictures: PictureSettings = field(default_factory=PictureSettings)
 
@@ -268,6 +277,9 @@ class _Run:
         self.settings, self.out = settings, out
         self.tokenizer = make_tokenizer(settings.shape.vocabulary)
         self.model = make_model(settings.shape, self.tokenizer, settings.seed).train()
+        if settings.begin:
+            self.model.load_state_dict(weights_of(Path(settings.begin), self.model))
+            unmark_cells(self.model.model.multi_modal_projector)
         self.model.model.vision_tower.to(memory_format=torch.channels_last)  # a fifth faster
         self.head = ReadingHead(settings.shape.hidden, settings.pictures.px // CELL_PX)
         core = self.model.model

@@ -13,6 +13,8 @@ import torch
 import torch.multiprocessing
 from torch import distributed
 
+from s3d_ros.train.small.going_on import prepare
+
 
 @dataclass(frozen=True)
 class Share:
@@ -51,7 +53,7 @@ def train_together(train: Callable[..., Any], processes: int, *given: Any) -> No
 
 def _begin(index: int, train: Callable[..., Any], processes: int, meeting: str, given: Sequence[Any]) -> None:
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # nothing leaves the machine
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    prepare(max(1, (os.cpu_count() or 1) // processes))
     distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=index, world_size=processes)
     try:
         train(*given)
