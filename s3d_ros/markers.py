@@ -69,11 +69,13 @@ def place_on_bev(
     height_px: int | None = None,
     taken: Iterable[tuple[float, float, float, float]] = (),
     beside: bool = False,
+    grid_px: int = 0,
 ) -> tuple[Marker, ...]:
     """Place a marker for each object on the BEV enlarged by ``scale``: on its box's middle, or as near as is free.
 
     numbers: as for ``draw``. taken: places (left, top, right, bottom) in pixels that no plate may cover. beside: no
-    plate stands on a thing that it would mostly hide, where there is room elsewhere.
+    plate stands on a thing that it would mostly hide, where there is room elsewhere. grid_px: plates' upper left
+    corners stand on multiples of it, if it is not 0.
     """
     markers = []
     taken = list(taken)
@@ -90,6 +92,8 @@ def place_on_bev(
         u, v = (bev.to_pixels(thing.box.center)[0] + 0.5) * scale
         x = np.clip(u + spiral[:, 0], w / 2, shape[1] - w / 2)
         y = np.clip(v + spiral[:, 1], h / 2, shape[0] - h / 2)
+        if grid_px:
+            x, y = (_on_grid(at, n, limit, grid_px) for at, n, limit in ((x, w, shape[1]), (y, h, shape[0])))
         spot = _first_clear(x, y, w, h, taken, hidden) if beside else None
         spot = _first_free(x, y, w, h, taken) if spot is None else spot
         if spot is not None:
@@ -155,6 +159,12 @@ def _distance_to_border(grid: I32) -> np.ndarray:
     same[:-1] &= grid[1:] == grid[:-1]
     same[[0, -1]] = same[:, [0, -1]] = 0
     return cv2.distanceTransform(same, cv2.DIST_L2, 3)
+
+
+def _on_grid(middles: np.ndarray, size: float, limit: float, step: int) -> np.ndarray:
+    """Return middles of plates of a size that begin on multiples of ``step``, the nearest that end before ``limit``."""
+    last = max(0.0, (limit - size) // step)
+    return np.clip(np.round((middles - size / 2) / step), 0, last) * step + size / 2
 
 
 def _first_free(

@@ -9,11 +9,11 @@ import pytest
 from prompt_scene import floor, room
 
 from s3d_ros.chat import ChatImage
-from s3d_ros.markers import place_on_bev, plate_size
+from s3d_ros.markers import draw, place_on_bev, plate_size
 from s3d_ros.prompt.build import Prompter
 from s3d_ros.prompt.config import PromptConfig
-from s3d_ros.prompt.numbers import Numbers
-from s3d_ros.prompt.overview import dotted, draw_overview, squared, whole
+from s3d_ros.prompt.numbers import Numbering, Numbers
+from s3d_ros.prompt.overview import Overview, dotted, draw_overview, squared, whole
 from s3d_ros.types import OrientedBox, Question, SceneObject
 
 
@@ -65,21 +65,42 @@ def test_a_number_stands_beside_what_it_would_hide_and_on_what_is_large() -> Non
     np.testing.assert_allclose((on_it[1].u, on_it[1].v), at[1], atol=1)
 
 
-def test_dots_tell_where_they_are_and_numbers_stand_over_them() -> None:
+def test_dots_tell_where_they_are() -> None:
     image = dotted(np.full((320, 320, 3), 90, np.uint8), 16)
     assert image[0, 0].tolist() == [6, 6, 0] and image[160, 304].tolist() == [249, 134, 0]
     assert image[163, 307].tolist() == [249, 134, 0] and (image[164, 308] == 90).all()
     assert ((image == 90).all(axis=-1)).mean() == pytest.approx(15 / 16)
-    scene, config = room(), PromptConfig(bev_px=320, bev_square_m=8.0)
-    numbering = Numbers().of(scene)
-    plain, dots = (
-        draw_overview(whole(scene, numbering, c), numbering, c)  # type: ignore[arg-type]
-        for c in (config, replace(config, bev_dots_px=16))
-    )
-    changed = (plain != dots).any(axis=-1)
-    assert 0.02 < changed.mean() <= 1 / 16
-    white = (plain == 255).all(axis=-1)  # digits and rims
-    assert white.any() and not changed[white].any()
+
+
+def test_dots_on_a_number_tell_where_the_thing_is_and_hide_no_digit() -> None:
+    """Four things on one spot and one alone: each plate begins on the grid; its dots have the colour of its thing."""
+    bev = floor(8.0, 8.0)
+    boxes = [OrientedBox(np.array([x, 4.0, 0.0]), np.full(3, 0.3), np.eye(3)) for x in (2.0, 2.1, 2.2, 2.2, 6.0)]
+    things = tuple(SceneObject(k + 20, "", box) for k, box in enumerate(boxes))
+    numbers = {o.id: o.id for o in things}
+    numbering, view = Numbering(numbers, numbers, {}), Overview("", bev, things, True)
+    config = PromptConfig(bev_px=320, marker_px=9, bev_dots_px=16)
+    image = draw_overview(view, numbering, config)
+    scale = 320 / bev.color.shape[0]
+    marks = place_on_bev(bev, things, scale, numbers, 10, grid_px=16)
+    bare = draw(np.zeros_like(image), marks, numbers, 10)  # no dots
+    ink = (bare == 255).all(axis=-1)
+    by_id = {o.id: o for o in things}
+    aside = 0
+    for m in marks:
+        u, v = (bev.to_pixels(by_id[m.object_id].box.center)[0] + 0.5) * scale
+        w, h = plate_size(m.object_id, 10)
+        left, top = round(m.u - w / 2), round(m.v - h / 2)
+        assert left % 16 == 0 and top % 16 == 0 and left >= 0 and left + w <= 320
+        for x in (left, left + 16):  # two squares' middles lie on a plate of 26 px
+            assert (
+                tuple(image[top, x]) == tuple(image[top + 3, x + 3]) == (round(u * 255 / 320), round(v * 255 / 320), 0)
+            )
+        digits = ink[top + 2 : top + h - 2, left + 2 : left + w - 2]
+        seen = (image == 255).all(axis=-1)[top + 2 : top + h - 2, left + 2 : left + w - 2]
+        assert digits.any() and (seen == digits).all()
+        aside += np.hypot(m.u - u, m.v - v) > 20
+    assert len(marks) == 5 and aside >= 2
 
 
 def test_pictures_differ_in_key_where_they_are_drawn_otherwise() -> None:

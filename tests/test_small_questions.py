@@ -219,7 +219,7 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     apart = torch.cat([(a[k] - b[k]).abs().flatten().float() for k in a])
     assert apart.quantile(0.99) < 1e-5 and apart.max() < 5e-3
     assert two["step"] == one["step"] == 3 and two["questions"] > 0
-    with pytest.raises(Exception, match="pictures a step can't be shared by 2 processes"):
+    with pytest.raises(SmallModelError, match="pictures a step can't be shared by 2 processes"):
         train_answering(replace(settings, batch=1, processes=2), tmp_path / "odd")
 
 

@@ -42,7 +42,8 @@ class PromptConfig:
         0,
         256,
         "a dot every so many pixels of the bird's-eye view, coloured by its place (red to the right, green "
-        "down), for a model that can't tell where it looks; 0: none",
+        "down), for a model that can't tell where it looks; numbers stand on that grid then, and the dots on a number "
+        "have the colour of the place of what it marks, which may lie aside; 0: none",
     )
     legend: bool = plain(
         False,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
-from s3d_ros.markers import draw, place_on_bev
+from s3d_ros.markers import draw, place_on_bev, plate_size
 from s3d_ros.prompt.config import PromptConfig
 from s3d_ros.prompt.numbers import Numbering, present
 from s3d_ros.prompt.situation import Stand
 from s3d_ros.prompt.text import label_of
-from s3d_ros.types import U8, Bev, OrientedBox, Scene, SceneObject
+from s3d_ros.types import U8, Bev, Marker, OrientedBox, Scene, SceneObject
 
 _STEP_M = 0.5  # the picture's borders lie on a grid of this, so that it rarely shifts
 _MARGIN_M = 0.25
@@ -105,9 +105,12 @@ def draw_overview(view: Overview, numbering: Numbering, config: PromptConfig) ->
         arrow = _arrow(view, scale, 1.5 * digits_px)
         u, v = arrow[:, 0], arrow[:, 1]
         taken.append((float(u.min()) - 2, float(v.min()) - 2, float(u.max()) + 2, float(v.max()) + 2))
-    marks = place_on_bev(bev, view.marked, scale, numbering.number_of, digits_px, taken, config.bev_beside)
+    beside, dots_px = config.bev_beside, config.bev_dots_px
+    marks = place_on_bev(bev, view.marked, scale, numbering.number_of, digits_px, taken, beside, dots_px)
     spots = {o.id: tuple((bev.to_pixels(o.box.center)[0] + 0.5) * scale) for o in view.marked}
     image = draw(image, marks, numbering.number_of, digits_px, spots, config.marker_colors)
+    if dots_px:
+        dot_plates(image, marks, numbering.number_of, digits_px, spots, dots_px)
     if arrow is not None:
         points = np.round(arrow * 16).astype(np.int32)
         cv2.polylines(image, [points], True, (255, 255, 255), 5, cv2.LINE_AA, 4)
@@ -128,7 +131,7 @@ def legend(marked: Sequence[SceneObject], numbering: Numbering) -> str:
 def dotted(image: U8, every_px: int) -> U8:
     """Return a copy with a dot of 4x4 px in the upper left of each square of ``every_px``.
 
-    Its colour tells the place of the square's middle, as a share of the picture: red along it, green down, blue none.
+    Its colour tells the place of the square's middle, as of ``_place_color``.
     """
     out = image.copy()
     height, width = image.shape[:2]
@@ -140,6 +143,33 @@ def dotted(image: U8, every_px: int) -> U8:
         for b in range(_DOT_PX):
             out[a::every_px, b::every_px][: len(rows), : len(columns)] = color
     return out
+
+
+def dot_plates(
+    image: U8,
+    marks: Sequence[Marker],
+    numbers: Mapping[int, int],
+    height_px: int,
+    spots: Mapping[int, tuple[float, float]],
+    every_px: int,
+) -> None:
+    """Draw the dots on plates that ``place_on_bev`` put on the grid, each with the colour of the marked thing's place.
+
+    Only of squares whose middle the plate covers, along its upper edge, where no digits are. spots: by ID, in pixels.
+    """
+    height, width = image.shape[:2]
+    for m in marks:
+        w, h = plate_size(numbers.get(m.object_id, m.object_id), height_px)
+        left, top = round(m.u - w / 2), round(m.v - h / 2)
+        u, v = spots[m.object_id]
+        for x in range(left, left + w - every_px // 2, every_px):
+            image[top : top + _DOT_PX, x : x + _DOT_PX] = _place_color(u / width, v / height)
+
+
+def _place_color(u: float, v: float) -> tuple[int, int, int]:
+    """Return the colour of a place, given as shares of the picture: red along it, green down, blue none."""
+    red, green = (round(255 * min(max(x, 0.0), 1.0)) for x in (u, v))
+    return red, green, 0
 
 
 def _overview(

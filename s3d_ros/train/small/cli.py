@@ -58,7 +58,9 @@ def answer(
     batch: Annotated[int, typer.Option(min=1, help="pictures a step")] = 4,
     minutes: Annotated[float, typer.Option(min=0, help="stop after so many; 0: after all steps")] = 0.0,
     every: Annotated[int, typer.Option(min=1, help="steps between evaluations, each with a checkpoint")] = 250,
-    threads: Annotated[int, typer.Option(min=0, help="of the model; 0: all cores, less the workers")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, help="of the model; 0: all cores, less the workers; several processes share the cores")
+    ] = 0,
     workers: Annotated[int, typer.Option(min=0, help="processes that draw and ask")] = 1,
     processes: Annotated[
         int, typer.Option(min=1, help="that share the pictures of each step; with one for each core, take --workers 0")

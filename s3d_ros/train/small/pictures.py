@@ -17,7 +17,7 @@ from s3d_ros.markers import place_on_bev, plate_size
 from s3d_ros.offline.simulate.textures import NEUTRAL, SIZE, Texture, atlas
 from s3d_ros.prompt.config import PromptConfig
 from s3d_ros.prompt.numbers import Numbering
-from s3d_ros.prompt.overview import Overview, dotted, draw_overview, squared
+from s3d_ros.prompt.overview import Overview, dot_plates, dotted, draw_overview, squared
 from s3d_ros.prompt.situation import Stand
 from s3d_ros.train.small.homes import Room, Thing, furnished
 from s3d_ros.train.small.model import CELL_PX, PROMPT, SmallModelError
@@ -136,10 +136,14 @@ def picture(
     image = np.zeros((settings.px, settings.px, 3), np.uint8)
     if drawn:
         image = _worn(draw_overview(blank, Numbering(numbers, numbers, {}), config), rng)
-    marks = place_on_bev(bev, marked, scale, numbers, style.digits_px, beside=PROMPT.bev_beside)
+    marks = place_on_bev(
+        bev, marked, scale, numbers, style.digits_px, beside=PROMPT.bev_beside, grid_px=PROMPT.bev_dots_px
+    )
     spots = {o.id: (bev.to_pixels(o.box.center)[0] + 0.5) * scale for o in marked}
     anchors = {k: (float(u), float(v)) for k, (u, v) in spots.items()}
-    image = draw_marks(dotted(image, CELL_PX), marks, numbers, style, anchors) if drawn else image
+    if drawn:
+        image = draw_marks(dotted(image, CELL_PX), marks, numbers, style, anchors)
+        dot_plates(image, marks, numbers, style.digits_px, anchors, CELL_PX)
 
     above, left = ((side - n) // 2 for n in shown.shape[:2])
     whole = np.full((side, side), NOTHING, np.int32)

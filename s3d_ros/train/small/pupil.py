@@ -16,9 +16,10 @@ from s3d_ros.prompt.replies import read_value
 from s3d_ros.train.small.decoding import KeysValues, read_prefix, read_questions
 from s3d_ros.train.small.lessons import Lesson
 from s3d_ros.train.small.lookup import TURN_SCALE, codes, number_ids, turns_of
+from s3d_ros.train.small.measuring import GAUGES
 from s3d_ros.train.small.pictures import Picture
 from s3d_ros.train.small.prompting import Asked, Prompts, padded
-from s3d_ros.train.small.questions import GAUGES, AskedThing
+from s3d_ros.train.small.questions import AskedThing
 from s3d_ros.train.small.reading import tokens_of
 from s3d_ros.train.small.sprites import LABELS
 

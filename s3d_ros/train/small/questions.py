@@ -14,15 +14,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from s3d_ros.geometry import box_distance
 from s3d_ros.offline.questions_rules import DIRECTIONS, direction_class, heading_angle_deg
 from s3d_ros.offline.questions_wordings import WORDINGS, Wording, plural
 from s3d_ros.prompt.numbers import token
 from s3d_ros.prompt.replies import grounded
 from s3d_ros.prompt.tasks import Task
+from s3d_ros.train.small.measuring import Measured, gauges
 from s3d_ros.train.small.paraphrases import MORE
 from s3d_ros.train.small.wordings import ASKED
-from s3d_ros.types import F64, SceneObject
+from s3d_ros.types import SceneObject
 
 TRAINED, HELD_OUT = frozenset({"official", "open"}), frozenset({"held_out"})
 _SIDE = "object_rel_direction_easy"
@@ -39,7 +39,6 @@ KINDS: dict[str, tuple[str, float]] = {
     "nearest": ("nearest", 0.04),
     "two_hop": ("two_hop", 0.08),
 }
-_APART_M, _CLEARER = 0.15, 1.1  # the second is further by so much, and by a tenth
 _LETTERED = 0.15  # of questions with options, those that list them by letter
 _BY_CATEGORY = 0.25
 _TRIES = 12
@@ -47,8 +46,6 @@ _TRIES_EACH = 3  # for each question that is wanted
 _LONG = 90  # characters
 _PARAPHRASED = 0.5  # share of training's questions in its own paraphrases
 _T = TypeVar("_T")
-GAUGES = 6
-_GAUGE_M, _GAUGE_COUNT = 4.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -56,10 +53,8 @@ class AskedThing:
     """A question about things. answer: in words, where it names no object; objects: those that are the answer.
 
     named: it calls things by category, so that these must be told apart first. about: the things so called.
-    candidates: among how many things the answer is. gauge: what is measured to answer it, NaN where it is not: how far
-    the first lies to the right of the second, how far up on the map, and the gap between them, in units of 4 m; cosine
-    and sine of the angle that is asked for; how many there are, in fours. anchor: what the sought thing is near to, 0
-    where that is not asked.
+    candidates: among how many things the answer is. gauge: what is measured to answer it, see ``gauges``. anchor: what
+    the sought thing is near to, 0 where that is not asked.
     """
 
     kind: str
@@ -71,7 +66,7 @@ class AskedThing:
     named: bool = False
     about: tuple[tuple[str, int], ...] = ()
     candidates: int = 0
-    gauge: tuple[float, ...] = (math.nan,) * GAUGES
+    gauge: tuple[float, ...] = gauges()
     anchor: int = 0
 
     def reply(self, task: Task) -> str:
@@ -104,7 +99,7 @@ class Asker:
         self._counts = Counter(o.label for o in things if o.label)
         self._others = set(others)
         self._unique = [o for o in things if self._counts[o.label] == 1 and o.label not in self._others]
-        self._gaps: F64 | None = None
+        self._measured = Measured(things)
 
     def draw(self, count: int, kinds: Sequence[str] = tuple(KINDS)) -> list[AskedThing]:
         """Return at most so many questions, their kinds by the shares of training."""
@@ -161,7 +156,7 @@ class Asker:
         text = self._words("map_side").replace("{a}", names[0]).replace("{b}", names[1])
         about = _about(pair) if named else ()
         side = "left" if away[0] < 0 else "right"
-        return AskedThing("map_side", text, side, named=named, about=about, gauge=self._laid(pair))
+        return AskedThing("map_side", text, side, named=named, about=about, gauge=self._measured.laid(*pair))
 
     def _left_right(self) -> AskedThing | None:
         return self._turn("left_right", "easy")
@@ -184,21 +179,21 @@ class Asker:
         for slot, name in zip(("stand", "face", "target"), names, strict=True):
             text = text.replace(f"the {{{slot}}}", name)
         turn = math.radians(angle_deg)
-        gauge = (math.nan, math.nan, math.nan, math.cos(turn), math.sin(turn), math.nan)
+        gauge = gauges(cosine=math.cos(turn), sine=math.sin(turn))
         return replace(self._chosen(kind, text, answer, DIRECTIONS[level], three if named else ()), gauge=gauge)
 
     def _distance(self) -> AskedThing | None:
         pair, names, named = self._named(2)
         if not pair:
             return None
-        metres = self._gap(pair[0], pair[1])
+        metres = self._measured.gap_m(*pair)
         if metres < 0.3:
             return None
         text = self._words("object_abs_distance")
         for slot, name in zip("ab", names, strict=True):
             text = text.replace(f"the {{{slot}}}", name).replace(f"{{{slot}}}", name)
         about = _about(pair) if named else ()
-        gauge = self._laid(pair)
+        gauge = self._measured.laid(*pair)
         return AskedThing("distance", text, f"{metres:.1f} m", value=metres, named=named, about=about, gauge=gauge)
 
     def _closest(self) -> AskedThing | None:
@@ -208,7 +203,7 @@ class Asker:
         if not some:
             return None
         target, rest = some[0], some[1:]
-        near = self._clear_nearest(target, rest)
+        near = self._measured.clear_nearest(target, rest)
         if near is None:
             return None
         words = [f"object {o.id}" for o in rest]
@@ -221,7 +216,7 @@ class Asker:
         if not some:
             return None
         target, rest = some[0], some[1:]
-        near = self._clear_nearest(target, rest)
+        near = self._measured.clear_nearest(target, rest)
         if near is None:
             return None
         labels = [o.label for o in rest]
@@ -241,14 +236,14 @@ class Asker:
         label = self._pick(several if several and self.rng.random() < 0.65 else known)
         text = self._words("object_counting").format(category=label, categories=plural(label))
         count = self._counts[label]
-        gauge = (*(math.nan,) * (GAUGES - 1), count / _GAUGE_COUNT)
+        gauge = gauges(count=count)
         return AskedThing("count", text, str(count), value=count, named=True, gauge=gauge)
 
     def _nearest(self) -> AskedThing | None:
         target = self._any(1)
         if not target or len(self.things) < 3:
             return None
-        near = self._clear_nearest(target[0], [o for o in self.things if o is not target[0]])
+        near = self._measured.clear_nearest(target[0], [o for o in self.things if o is not target[0]])
         if near is None:
             return None
         text = self._words("nearest").replace("{a}", f"object {target[0].id}")
@@ -263,7 +258,7 @@ class Asker:
         targets, names, named = self._named(1)
         if not targets or targets[0].label == label:
             return None
-        near = self._clear_nearest(targets[0], [o for o in self.things if o.label == label])
+        near = self._measured.clear_nearest(targets[0], [o for o in self.things if o.label == label])
         if near is None:
             return None
         text = self._words("two_hop").replace("{category}", label).replace("{a}", names[0])
@@ -311,24 +306,6 @@ class Asker:
             text = ways[int(self.rng.integers(len(ways)))].text
         return text
 
-    def _laid(self, pair: Sequence[SceneObject]) -> tuple[float, ...]:
-        right, up = (pair[0].box.center[:2] - pair[1].box.center[:2]) / _GAUGE_M
-        gap = self._gap(pair[0], pair[1]) / _GAUGE_M
-        return (float(right), float(up), gap, *(math.nan,) * (GAUGES - 3))
-
-    def _gap(self, a: SceneObject, b: SceneObject) -> float:
-        if self._gaps is None:
-            self._gaps = gaps_m(self.things)
-            self._row = {o.id: k for k, o in enumerate(self.things)}
-        return float(self._gaps[self._row[a.id], self._row[b.id]])
-
-    def _clear_nearest(self, target: SceneObject, rest: Sequence[SceneObject]) -> SceneObject | None:
-        far = np.array([self._gap(target, o) for o in rest])
-        order = np.argsort(far, kind="stable")
-        if len(far) < 2 or far[order[1]] < max(far[order[0]] + _APART_M, far[order[0]] * _CLEARER):
-            return None
-        return rest[int(order[0])]
-
 
 def _about(things: Sequence[SceneObject]) -> tuple[tuple[str, int], ...]:
     return tuple((o.label, o.id) for o in things)
@@ -344,21 +321,3 @@ def _ways(name: str, splits: frozenset[str], no_several: bool) -> Sequence[Wordi
         _WAYS[key] = [w for w in every if w.split in splits and "following" not in w.text
                       and "the options" not in w.text]  # fmt: skip
     return _WAYS[key]
-
-
-def gaps_m(things: Sequence[SceneObject]) -> F64:
-    """Return metres between the closest points of each two boxes, (N, N)."""
-    n = len(things)
-    if not n:
-        return np.zeros((0, 0))
-    axes = things[0].box.axes
-    if all(o.box.axes is axes or np.allclose(o.box.axes, axes) for o in things):
-        at = np.array([o.box.center for o in things]) @ axes.T
-        half = np.array([o.box.size for o in things]) / 2
-        apart = np.abs(at[:, None] - at[None]) - half[:, None] - half[None]
-        return np.asarray(np.linalg.norm(np.maximum(apart, 0), axis=2))
-    out = np.zeros((n, n))
-    for i in range(n):
-        for k in range(i):
-            out[i, k] = out[k, i] = box_distance(things[i].box, things[k].box)[0]
-    return out

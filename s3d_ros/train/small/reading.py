@@ -44,8 +44,8 @@ _MAY_CHANGE = ("steps", "fixed_norms", "minutes", "every_steps", "workers", "bf1
 _EVALUATION_SEED = 1_000_003  # no picture of it is trained on
 _SHARP = 6.0  # a token that holds a digit's vector once gives it so many logits
 _HELD = 5.0
-_PLACED = 20.0
-_TURNED = 5.0
+_PLACED = 60.0
+_TURNED = 15.0
 _GROUND = 0.2  # weight of what cells show: only labels need it, and these are listed
 _PLAIN_WEIGHT = 0.05  # of a cell that shows floor or nothing, beside one that shows a thing: most do
 
@@ -168,7 +168,7 @@ def reading_loss(read: dict[str, Any], batch: Batch) -> torch.Tensor:
     # Told apart is not enough: what looks for a number by its vectors must find it, and nothing of it elsewhere
     off = functional.smooth_l1_loss(digits / _SHARP, held.float(), beta=0.1, reduction="none").mean(dim=(-1, -2))
     plate = functional.binary_cross_entropy_with_logits(read["plate"], marked.float())
-    where = functional.cross_entropy(read["where"].float().flatten(0, -2), batch.where.flatten())
+    where = functional.cross_entropy(read["where"][~marked].float().flatten(0, -2), batch.where[~marked].flatten())
     loss = plate + where + _HELD * off[~marked].mean()
     seen = batch.ground >= 0
     if seen.any():
@@ -206,7 +206,8 @@ def score(model: Any, head: ReadingHead, some: Sequence[Picture], batch: int = 1
         plates.append(((read["plate"] > 0) == (given.number > 0)).float().mean().item())
         things = (given.ground >= 0) & (given.ground < FLOOR)
         ground.append((read["ground"].argmax(dim=-1)[things] == given.ground[things]).numpy())
-        own.append((read["where"].argmax(dim=-1) == given.where).all(dim=-1).float().mean().item())
+        bare = given.number == 0
+        own.append((read["where"].argmax(dim=-1) == given.where)[bare].all(dim=-1).float().mean().item())
         for k, one in enumerate(chunk):
             number, _, row, column = one.marks.T
             right.append(said[k, row, column] == digits_of(number))

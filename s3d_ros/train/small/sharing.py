@@ -14,6 +14,9 @@ import torch.multiprocessing
 from torch import distributed
 
 from s3d_ros.train.small.going_on import prepare
+from s3d_ros.train.small.model import SmallModelError
+
+_REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -45,17 +48,28 @@ class Share:
 
 
 def train_together(train: Callable[..., Any], processes: int, *given: Any) -> None:
-    """Call ``train`` with what is given in several new processes, and wait; raises if one of them fails."""
+    """Call ``train`` with what is given in several new processes, and wait.
+
+    Raises SmallModelError if that is what one of them ends with, and what torch raises if it ends otherwise.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        meeting = str(Path(folder) / "meeting")
-        torch.multiprocessing.spawn(_begin, (train, processes, meeting, given), nprocs=processes)
+        try:
+            torch.multiprocessing.spawn(_begin, (train, processes, folder, given), nprocs=processes)
+        except Exception:
+            refused = Path(folder) / _REFUSED
+            if refused.is_file():  # said without the other process's trace
+                raise SmallModelError(refused.read_text(encoding="utf-8")) from None
+            raise
 
 
-def _begin(index: int, train: Callable[..., Any], processes: int, meeting: str, given: Sequence[Any]) -> None:
+def _begin(index: int, train: Callable[..., Any], processes: int, folder: str, given: Sequence[Any]) -> None:
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # nothing leaves the machine
     prepare(max(1, (os.cpu_count() or 1) // processes))
-    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=index, world_size=processes)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=index, world_size=processes)
     try:
         train(*given)
+    except SmallModelError as error:
+        (Path(folder) / _REFUSED).write_text(str(error), encoding="utf-8")
+        raise
     finally:
         distributed.destroy_process_group()
