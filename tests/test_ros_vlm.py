@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ros_live  # first: it keeps ROS on this machine
 from builtin_interfaces.msg import Duration
@@ -21,7 +22,7 @@ from s3d_ros.action import AskScene as AskSceneAction
 from s3d_ros.ros import qos
 from s3d_ros.ros.client import SceneClient
 from s3d_ros.srv import AskScene
-from s3d_ros.types import ErrorCode
+from s3d_ros.types import Bev, ErrorCode
 
 ANSWERER = "s3d_ros.ros.answerer"
 QUESTION = "What colour is the wall behind the chair?"
@@ -190,6 +191,28 @@ def test_after_its_process_was_killed_the_asker_is_told_and_a_later_question_ser
         later.handle.cancel_goal_async()
         later.wait()
     assert "Traceback" not in live.process.said()
+
+
+@pytest.mark.parametrize("given", [{}, {"prompt__bev_px": 640}])
+def test_the_model_that_is_shipped_is_asked_as_it_was_trained(given: dict[str, Any]) -> None:
+    """The node's parameters all have values; they must not stand in for those that a model was trained with."""
+    ns = ros_live.namespace()
+    chosen = {"answerer": "transformers", "model": "small", "device": "cpu"}
+    color = np.zeros((200, 200, 3), np.uint8)
+    color[20:180, 20:180] = 150
+    bev = Bev(color, np.zeros((200, 200), np.float32), np.zeros((200, 200), np.int8), 0.02, (0.0, 0.0), np.eye(4), 0, 3)
+    things = (chair(1, 1.0), replace(chair(2, 3.0), label="bed"))
+    scene = replace(make_seen_scene(1, *things), bev=bev)
+    process = NodeProcess(ANSWERER, ns, environment=OFFLINE, **(chosen | given))
+    with process, FakeMapper(ns) as mapper, SceneClient(ns) as client:
+        mapper.publish(scene)
+        assert client.wait(ros_live.START_S)
+        wait_ready(client)
+        said = [client.ask(f"What is object {n}?").answer.text for n in (1, 2)]
+        if given:
+            assert "prompt.bev_px is 640, but small was trained with 320" in process.said()
+        else:
+            assert said == ["chair", "bed"] and "was trained with" not in process.said()
 
 
 def test_two_hundred_questions_at_once_each_get_a_reply_and_a_later_one_is_served(tiny: Path) -> None:

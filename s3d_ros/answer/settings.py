@@ -57,7 +57,7 @@ class AnswererConfig:
 
         A model tuned here says in its ``prompt.json`` how it was asked: that is then the default of ``prompt.*``.
         """
-        values = {**_taught(str(values.get("model", ""))), **values}
+        values = {**taught(str(values.get("model", ""))), **values}
         known = [name for name, _, _ in cls().flat()]
         nested: dict[str, Any] = {group: {} for group in GROUPS}
         for name, value in values.items():
@@ -88,8 +88,11 @@ class AnswererConfig:
         return "openai" if self.server.url else "transformers" if self.model.model else ""
 
 
-def _taught(model: str) -> dict[str, Any]:
-    """Return the settings of the prompts that a checkpoint of ``s3d train`` was trained with."""
+def taught(model: str) -> dict[str, Any]:
+    """Return the settings of the prompts that a model tuned here was trained with, by dotted name; none for others.
+
+    Raises ConfigError where its ``prompt.json`` can't be read.
+    """
     found = local_directory(model)
     path = None if found is None else found / "prompt.json"
     if path is None or not path.is_file():

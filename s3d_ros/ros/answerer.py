@@ -9,13 +9,14 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.task import Future
 
 from s3d_ros.action import AskScene as AskSceneAction
 from s3d_ros.answer.choose import Chosen, choose
-from s3d_ros.answer.settings import AnswererConfig
+from s3d_ros.answer.settings import AnswererConfig, taught
 from s3d_ros.ros import asking, params, qos
-from s3d_ros.ros.node_parameters import ANSWERER, CONVERTER, MAPPER
+from s3d_ros.ros.node_parameters import CONVERTER, MAPPER, answerer_parameters
 from s3d_ros.ros.question_queue import QuestionQueue, Ticket
 from s3d_ros.ros.running import Heartbeat, run, steady_timer
 from s3d_ros.ros.scene_receiver import SceneReceiver
@@ -32,7 +33,15 @@ class AnswererNode(Node):
 
     def __init__(self) -> None:
         super().__init__("answerer", automatically_declare_parameters_from_overrides=True)
-        _, values = params.declare(self, ANSWERER, (*MAPPER, *CONVERTER))
+        model = str(self.get_parameter_or("model", Parameter("model", value="")).value)
+        own = answerer_parameters(model)
+        _, values = params.declare(self, own, (*MAPPER, *CONVERTER))
+        for name, value in taught(model).items():
+            if values.get(name, value) != value:
+                self.get_logger().warning(
+                    f"{name} is {values[name]}, but {model} was trained with {value}: its answers may be worth "
+                    f"nothing; leave {name} out of the parameters"
+                )
         names = {name for name, _, _ in AnswererConfig().flat()}
         config = AnswererConfig.from_flat({name: value for name, value in values.items() if name in names})
         self._chosen = self._choose(config)

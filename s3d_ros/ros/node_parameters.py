@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from s3d_ros.answer.settings import AnswererConfig
+from s3d_ros.answer.settings import AnswererConfig, taught
 from s3d_ros.ros.params import NodeParameter
 
 
@@ -35,6 +36,16 @@ ANSWERER = (
     NodeParameter("workers", 8, "questions that are in work at the same time", 1, 256),
     *(_of(*setting) for setting in AnswererConfig().flat()),
 )
+
+
+def answerer_parameters(model: str) -> tuple[NodeParameter, ...]:
+    """Return the answerer's, ``prompt.*`` with the defaults that a model tuned here was trained with.
+
+    Raises ConfigError as ``taught``, and where a model was trained with what is out of range.
+    """
+    own = taught(model)
+    return tuple(replace(p, default=p.checked(own[p.name])) if p.name in own else p for p in ANSWERER)
+
 
 CONVERTER = (
     NodeParameter(
