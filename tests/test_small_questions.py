@@ -20,12 +20,13 @@ from s3d_ros.prompt.tasks import Task
 from s3d_ros.train.small.answering import AnsweringSettings, train_answering
 from s3d_ros.train.small.decoding import read_prefix, read_questions
 from s3d_ros.train.small.lessons import Teacher
+from s3d_ros.train.small.measuring import gaps_m, gauges
 from s3d_ros.train.small.model import ModelShape, SmallModelError, make_model, make_tokenizer
 from s3d_ros.train.small.paraphrases import MORE
 from s3d_ros.train.small.pictures import PictureSettings, picture
 from s3d_ros.train.small.prompting import Prompts, padded
 from s3d_ros.train.small.pupil import Pupil, score
-from s3d_ros.train.small.questions import HELD_OUT, KINDS, TRAINED, AskedThing, Asker, _ways, gaps_m
+from s3d_ros.train.small.questions import HELD_OUT, KINDS, TRAINED, AskedThing, Asker, _ways
 from s3d_ros.train.small.reading import ReadingSettings, train_reading
 from s3d_ros.train.small.scoring import guessed, is_right, mapped, questions
 from s3d_ros.train.small.sprites import LABELS
@@ -67,6 +68,11 @@ def test_gaps_are_between_closest_points() -> None:
     assert gaps[0, 1] == pytest.approx(1.6) and gaps[1, 3] == pytest.approx(0.6)
     turned = [replace(o, box=replace(o.box, axes=np.eye(3)[[1, 0, 2]] * (1 if k else -1))) for k, o in enumerate(ROOM)]
     np.testing.assert_allclose(gaps_m(turned), gaps, atol=1e-6)  # by the general way
+
+
+def test_what_is_measured_stands_in_its_own_place_and_the_rest_is_not_asked_for() -> None:
+    told = gauges(right_m=2.0, count=8)
+    assert (told[0], told[5]) == (0.5, 2.0) and all(np.isnan(told[1:5]))
 
 
 def slots(name: str, text: str) -> dict[str, int]:
