@@ -17,6 +17,7 @@ from s3d_ros.answer.model_problems import Problem
 from s3d_ros.answer.transformers_chat import TransformersChat
 from s3d_ros.chat import Chat, ChatImage, ChatReply, Turn
 from s3d_ros.vlm.config import ModelConfig
+from s3d_ros.vlm.engine import prepare
 
 LONG = "where is the chair " * 2000  # seconds to read, even for a tiny model
 
@@ -123,3 +124,13 @@ def test_torchs_errors_are_told_apart(error: Exception, words: str, is_broken: b
     problem = Problem.of(error)
     assert words in problem.text and problem.is_broken == is_broken
     assert problem.is_odd == ("size of tensor" in words)
+
+
+def test_only_a_process_of_its_own_is_set_up_for_an_engine(chat: TransformersChat) -> None:
+    """Others count on exact small numbers: loading and asking an engine must leave this process as it is."""
+    assert float(torch.tensor(1e-20) * 1e-20) > 0.0
+    try:
+        prepare()
+        assert float(torch.tensor(1e-20) * 1e-20) == 0.0
+    finally:
+        torch.set_flush_denormal(False)

@@ -83,6 +83,7 @@ class Child:
         try:
             module, _, name = start.engine.partition(":")
             found = importlib.import_module(module)
+            getattr(found, "prepare", lambda: None)()
             self._asked = found.Asked
             self._engine = getattr(found, name)(start.config, self._on_loading)
         except Exception as error:  # told; then there is nothing to do

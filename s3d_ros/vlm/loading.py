@@ -25,8 +25,6 @@ def load_model(config: ModelConfig, on_progress: OnProgress) -> tuple[Any, Any, 
     directory = find_model(config.model, config.local_only)
     device = choose_device(config.device)
     dtype = choose_dtype(config.dtype, device)
-    if device == "cpu":
-        flush_small_numbers()
     model_config = read_config(directory)
     from s3d_ros.vlm.processor import load_processor
 
@@ -41,16 +39,6 @@ def load_model(config: ModelConfig, on_progress: OnProgress) -> tuple[Any, Any, 
     model = _watched(lambda: _load(directory, options, config.attention, device), device, needed, on_progress)
     on_progress("loading the weights", 1.0)
     return model, processor, device
-
-
-def flush_small_numbers() -> None:
-    """Let a CPU take numbers below 1e-38 for 0, before it computes anything: threads that are there keep their way.
-
-    Sharp attention leaves many such shares, and a product with them takes ten times as long.
-    """
-    import torch
-
-    torch.set_flush_denormal(True)
 
 
 def choose_device(asked: str) -> str:
