@@ -28,7 +28,8 @@ def gauges(
 
     right_m, up_m: how far the first lies so of the second on the map. gap_m: between them. cosine, sine: of the angle.
     """
-    return (right_m / _UNIT_M, up_m / _UNIT_M, gap_m / _UNIT_M, cosine, sine, count / _UNIT_COUNT)
+    told = (right_m / _UNIT_M, up_m / _UNIT_M, gap_m / _UNIT_M, cosine, sine, count / _UNIT_COUNT)
+    return tuple(math.nan if math.isnan(x) else x for x in told)  # the one NaN, so that equal questions compare equal
 
 
 class Measured:
