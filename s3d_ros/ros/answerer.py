@@ -34,9 +34,9 @@ class AnswererNode(Node):
     def __init__(self) -> None:
         super().__init__("answerer", automatically_declare_parameters_from_overrides=True)
         model = str(self.get_parameter_or("model", Parameter("model", value="")).value)
-        own = answerer_parameters(model)
-        _, values = params.declare(self, own, (*MAPPER, *CONVERTER))
-        for name, value in taught(model).items():
+        own = taught(model)
+        _, values = params.declare(self, answerer_parameters(own), (*MAPPER, *CONVERTER))
+        for name, value in own.items():
             if values.get(name, value) != value:
                 self.get_logger().warning(
                     f"{name} is {values[name]}, but {model} was trained with {value}: its answers may be worth "

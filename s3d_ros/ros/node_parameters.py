@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from s3d_ros.answer.settings import AnswererConfig, taught
+from s3d_ros.answer.settings import AnswererConfig
 from s3d_ros.ros.params import NodeParameter
 
 
@@ -38,12 +38,11 @@ ANSWERER = (
 )
 
 
-def answerer_parameters(model: str) -> tuple[NodeParameter, ...]:
-    """Return the answerer's, ``prompt.*`` with the defaults that a model tuned here was trained with.
+def answerer_parameters(own: Mapping[str, Any]) -> tuple[NodeParameter, ...]:
+    """Return the answerer's, with the defaults that a model was trained with (``answer.settings.taught``).
 
-    Raises ConfigError as ``taught``, and where a model was trained with what is out of range.
+    Raises ConfigError where one of these is out of range.
     """
-    own = taught(model)
     return tuple(replace(p, default=p.checked(own[p.name])) if p.name in own else p for p in ANSWERER)
 
 
